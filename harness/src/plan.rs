@@ -87,7 +87,8 @@ pub fn units(
         }
     }
     let mut all: Vec<Unit> = order.into_iter().filter_map(|key| units.remove(&key)).collect();
-    // Stable: static checks first, because they block the rest; then the longest, so that no guest runs alone at the end.
+    // Stable: static checks first, because they block the rest; then the longest, so that no guest runs alone at the
+    // end.
     all.sort_by_key(|unit| (unit.configuration != Configuration::Static, std::cmp::Reverse(weight(unit))));
     all
 }

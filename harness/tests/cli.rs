@@ -753,9 +753,11 @@ fn explain_shows_what_a_test_proves_and_why() {
     assert_snapshot!(run_command(&["explain", "rename_is_atomic"]), @r"
     filesystem::virtio_fs::rename_is_atomic
 
-        While one thread renames new versions over a name, a reader never finds the name missing, empty, or a mix of two versions; afterwards the old name is gone.
+        While one thread renames new versions over a name, a reader never finds the name missing, empty, or a mix of two
+        versions; afterwards the old name is gone.
 
-        POSIX rename; every configuration file, package and image layer in a container is replaced this way, and a share that unlinks first or only pretends loses it.
+        POSIX rename; every configuration file, package and image layer in a container is replaced this way, and a share
+        that unlinks first or only pretends loses it.
 
     proves      fs.virtio-fs
     blames      virtiofsd

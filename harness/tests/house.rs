@@ -193,8 +193,8 @@ fn every_dependency_is_used() {
     );
 }
 
-/// GitHub rejects a workflow that is not YAML as a whole, and only when it is to run: `run: … crash::` is a key without a
-/// value there.
+/// GitHub rejects a workflow that is not YAML as a whole, and only when it is to run: `run: … crash::` is a key without
+/// a value there.
 #[test]
 fn workflows_are_yaml() {
     let mut found = 0;

@@ -1,4 +1,5 @@
-//! Images of pacman's packages for real: curl, gpg and this machine's pacman, and signed repositories that the tests make.
+//! Images of pacman's packages for real: curl, gpg and this machine's pacman, and signed repositories that the tests
+//! make.
 //!
 //! The tree's programs are copies of this machine's bash and pacman: a release's own would have to come from a mirror.
 

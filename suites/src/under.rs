@@ -29,8 +29,8 @@ pub(crate) static READY_LINE: Names = LazyLock::new(|| of(|p| p.virtiofsd.ready_
 pub(crate) static GO: Names = LazyLock::new(|| of(|p| p.runtime == Runtime::Go));
 /// runtime-rs.
 pub(crate) static RS: Names = LazyLock::new(|| of(|p| p.runtime == Runtime::Rs));
-/// PCIe root ports are all alike: from 2.5 to 3.27 the Go runtime reserved windows in them by the size of the host's GPUs
-/// (`getBARsMaxAddressableMemory` in src/runtime/virtcontainers/qemu_arch_base.go@3.24.0).
+/// PCIe root ports are all alike: from 2.5 to 3.27 the Go runtime reserved windows in them by the size of the host's
+/// GPUs (`getBARsMaxAddressableMemory` in src/runtime/virtcontainers/qemu_arch_base.go@3.24.0).
 pub(crate) static ROOT_PORTS: Names = LazyLock::new(|| of(|p| p.version() >= KataVersion::new(3, 29, 0)));
 /// The runtime passes disks as descriptor sets, and queries QEMU for them.
 pub(crate) static FDSETS: Names = LazyLock::new(|| of(|p| p.qemu.blk_source == BlkSource::Fdset));

@@ -64,11 +64,13 @@ enum Command {
     /// A hostile root may reach the network during downloads; it may also use time, memory and disk space, and read
     /// what every user of this machine may read.
     Install(install::InstallArguments),
-    /// Configure Kata to use the distro's components: by a drop-in beside Kata's configuration, or before Kata 2.5 by an edit.
+    /// Configure Kata to use the distro's components: by a drop-in beside Kata's configuration, or before Kata 2.5 by
+    /// an edit.
     Configure(Box<configure::ConfigureArguments>),
     /// Revert everything that `configure` wrote, byte for byte; changes that others have made since are kept.
     Unconfigure(unconfigure::UnconfigureArguments),
-    /// Print what to do if something is missing or does not work: an alternative, packages, a record of your own, or a build.
+    /// Print what to do if something is missing or does not work: an alternative, packages, a record of your own, or a
+    /// build.
     Fallback(Box<fallback::FallbackArguments>),
     /// Print what Kata requires of a distro's package, with the place in Kata's source for each requirement.
     Requirements(requirements::RequirementsArguments),

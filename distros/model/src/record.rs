@@ -139,7 +139,8 @@ pub struct Record {
     pub ids: Vec<String>,
     /// `derives-from:`: the distro that it is built from, whose record is beneath this one.
     pub derives_from: Option<DistroId>,
-    /// `package-manager:`, or `package-installer:` as the proposal had it; a release may have [another](Record::manager_of).
+    /// `package-manager:`, or `package-installer:` as the proposal had it; a release may have
+    /// [another](Record::manager_of).
     pub package_manager: PackageManager,
     /// Architectures.
     pub arches: Vec<Arch>,

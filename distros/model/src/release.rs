@@ -19,7 +19,8 @@ pub struct Release {
     pub codename: Option<String>,
     /// Other names people use: `stable`.
     pub aliases: Vec<String>,
-    /// The releases that it is built from, the nearest first: `debian:12`. Its packages are theirs, where it has no others.
+    /// The releases that it is built from, the nearest first: `debian:12`. Its packages are theirs, where it has no
+    /// others.
     #[serde(with = "crate::distro::texts")]
     pub based_on: Vec<Target>,
     /// The architecture this view is of.

@@ -1,5 +1,5 @@
-//! Guests as their environment sees them: virtiofsd and QEMU started as the profile's runtime starts them, watched until
-//! their end.
+//! Guests as their environment sees them: virtiofsd and QEMU started as the profile's runtime starts them, watched
+//! until their end.
 
 pub(crate) mod api;
 pub mod compose;

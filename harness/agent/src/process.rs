@@ -26,7 +26,8 @@ pub fn prepare(command: &mut Command, fds: Vec<(OwnedFd, i32)>) -> &mut Command 
     // Moved above the wanted numbers, so that none is overwritten before it has been copied.
     let fds: Vec<(OwnedFd, i32)> =
         fds.into_iter().map(|(fd, number)| (rustix::io::fcntl_dupfd_cloexec(&fd, 64).unwrap_or(fd), number)).collect();
-    // SAFETY: between fork and exec only async-signal-safe calls may be made; dup2 and fcntl are, and nothing allocates.
+    // SAFETY: between fork and exec only async-signal-safe calls may be made; dup2 and fcntl are, and nothing
+    // allocates.
     unsafe {
         command.pre_exec(move || {
             for (fd, number) in &fds {
@@ -149,7 +150,8 @@ pub fn open_by_handle(folder: &Path) -> io::Result<()> {
     let mut mount = 0_i32;
     let fd = anchor.as_raw_fd();
     let handle_pointer = std::ptr::from_mut(&mut handle);
-    // SAFETY: the empty path ends with its NUL; the kernel writes a header, at most `bytes` bytes after it, and one int.
+    // SAFETY: the empty path ends with its NUL; the kernel writes a header, at most `bytes` bytes after it, and one
+    // int.
     let answer = unsafe {
         libc::syscall(
             libc::SYS_name_to_handle_at,

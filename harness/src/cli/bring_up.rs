@@ -7,8 +7,8 @@ use crate::run::{self, Request, RunEnd};
 use reports::journal::Environment;
 use std::time::Duration;
 
-/// Runs the request; `requested` is true if the user named its environments. Returns how the run ended, and how long the
-/// processes that it started may still take to end.
+/// Runs the request; `requested` is true if the user named its environments. Returns how the run ended, and how long
+/// the processes that it started may still take to end.
 ///
 /// # Errors
 /// As for [`run::run`], and if a release cannot be brought up.

@@ -118,7 +118,8 @@ pub async fn start(agent: &[u8], dir: &Path) -> Result<Host, HostError> {
         Ok((stdin, stdout, stderr)) => {
             let frames = ReaderStream::new(stdout).map(|r| r.map(|b| AgentOutput::Frames(b.to_vec())));
             let words = ReaderStream::new(stderr).map(|r| r.map(|b| AgentOutput::Words(b.to_vec())));
-            // The line ends with the agent's standard output, because a program that it started may keep standard error open.
+            // The line ends with the agent's standard output, because a program that it started may keep standard error
+            // open.
             let frames = frames.map(Some).chain(futures_util::stream::iter([None]));
             let output = futures_util::stream::select(frames, words.map(Some))
                 .take_while(|item| std::future::ready(item.is_some()))

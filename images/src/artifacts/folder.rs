@@ -84,7 +84,8 @@ impl Folder {
         self.0.shown(inside)
     }
 
-    /// Opens a regular file of at most `limit` bytes, following links inside; `None` if nothing or a directory is there.
+    /// Opens a regular file of at most `limit` bytes, following links inside; `None` if nothing or a directory is
+    /// there.
     ///
     /// # Errors
     /// If the path is something else, such as a FIFO, is larger, cannot be opened, or is a link that leads out.

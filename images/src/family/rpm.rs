@@ -5,7 +5,8 @@
 //! has none of them.
 //!
 //! ```text
-//! repositories and keys of the base ─► dnf (network, no tree) ─► packages ─► rpmkeys (no network) ─► the tree's rpm (no network)
+//! repositories and keys of the base ─► dnf (network, no tree) ─► packages
+//!     ─► rpmkeys (no network) ─► the tree's rpm (no network)
 //! ```
 //!
 //! zypper is not used: this machine's zypper would use the tree as its root, and run the plugins in it. Its

@@ -7,7 +7,8 @@
 //! are RFC 3339 in UTC, durations are milliseconds.
 //!
 //! ```json
-//! { "schema": 2, "exit-code": 1, "exit-reasons": ["new failure (1)"], "not-judged": [], "run": "…", "harness": "…", "test-set": "…", "ending": "finished",
+//! { "schema": 2, "exit-code": 1, "exit-reasons": ["new failure (1)"], "not-judged": [],
+//!   "run": "…", "harness": "…", "test-set": "…", "ending": "finished",
 //!   "changes": [{ "cell": "debian:13/x86_64/container", "change": "new-failure", "exit-code": 1,
 //!     "capabilities": ["vmm.tdx"], "profiles": ["go-3.29"],
 //!     "was": "offered", "recorded": "2026-11-21", "is": "unsupported", "why": ["qemu: … (smoke::…)"],
@@ -15,15 +16,17 @@
 //!   "answers": [{ "distro": "debian", "release": "13", "arch": "x86_64", "profile": "go-3.29", "answer": "not-known",
 //!     "words": "not known yet: incomplete, 6 of 8 (vsock, net)", "supported": 6, "needed": 8,
 //!     "missing": ["vmm.vsock", "vmm.net"], "basis": "emulated" }],
-//!   "known-issues": [{ "id": "…", "state": "expected", "package": "rust-virtiofsd", "url": "https://…", "owner": "…",
-//!     "expires": "2027-03-01", "file": "distros/known-issues/debian.yaml", "line": 4, "tests": ["…"], "cells": ["…"] }],
+//!   "known-issues": [{ "id": "…", "state": "expected", "package": "rust-virtiofsd", "url": "https://…",
+//!     "owner": "…", "expires": "2027-03-01", "file": "distros/known-issues/debian.yaml", "line": 4, "tests": ["…"], "cells": ["…"] }],
 //!   "profiles": [{ "name": "go-3.29", "range": "3.29 on", "maintained": true }],
 //!   "cells": [{ "cell": "debian:13/x86_64/container", "basis": "emulated",
 //!     "facts": { "versions": { "qemu-system-x86": "…" } },
 //!     "verdicts": { "go-3.29": { "fs.virtio-fs": { "verdict": "unsupported", "basis": "emulated", "optional": false,
 //!       "change": "known", "recorded": "unsupported", "since": "2026-11-21",
-//!       "causes": [{ "test": "…", "component": "virtiofsd", "message": "…", "signature": "…", "asked-for": [] }] } } },
-//!     "tests": [{ "test": "…", "profiles": ["go-3.29"], "outcome": "pass", "attempts": [{ "outcome": { "outcome": "pass" }, "millis": 12 }] }] }] }
+//!       "causes": [{ "test": "…", "component": "virtiofsd", "message": "…", "signature": "…",
+//!         "asked-for": [] }] } } },
+//!     "tests": [{ "test": "…", "profiles": ["go-3.29"], "outcome": "pass",
+//!       "attempts": [{ "outcome": { "outcome": "pass" }, "millis": 12 }] }] }] }
 //! ```
 
 mod change;

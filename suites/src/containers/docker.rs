@@ -84,7 +84,8 @@ fn docker_gives_a_container_its_network(containers: &dyn Containers) -> Check {
 
 /// A container in two of Docker's networks has an interface in each, and can be reached through both.
 ///
-/// Kata takes over every interface of a namespace (`addAllEndpoints` in src/runtime/virtcontainers/network_linux.go@4.1.0).
+/// Kata takes over every interface of a namespace (`addAllEndpoints` in
+/// src/runtime/virtcontainers/network_linux.go@4.1.0).
 fn docker_gives_a_container_two_networks(containers: &dyn Containers) -> Check {
     let docker = containers.docker()?;
     let networks = vec![DockerNetwork::Bridge, DockerNetwork::Made];

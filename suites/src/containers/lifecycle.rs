@@ -56,8 +56,8 @@ fn a_pod_shares_one_sandbox(containers: &dyn Containers) -> Check {
     Ok(())
 }
 
-/// Three sandboxes run at the same time, each with one virtual machine of its own under Kata; all answer, and the end of one
-/// leaves the others alone.
+/// Three sandboxes run at the same time, each with one virtual machine of its own under Kata; all answer, and the end
+/// of one leaves the others alone.
 ///
 /// A node has many pods. Kata's own test also runs several at once
 /// (tests/integration/kubernetes/k8s-parallel.bats@4.1.0).

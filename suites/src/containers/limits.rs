@@ -23,7 +23,8 @@ pub(super) static ROWS: &[Row] = &[
 
 /// A limit on processes is seen inside and in force: a container limited to 12 cannot have 30.
 ///
-/// Without it one container's fork bomb takes its whole pod down. Kata passes no such limit on, so this is a control only.
+/// Without it one container's fork bomb takes its whole pod down. Kata passes no such limit on, so this is a control
+/// only.
 fn the_limit_on_processes_holds(containers: &dyn Containers) -> Check {
     let limits = ContainerLimits { pids: Some(12), ..ContainerLimits::default() };
     let limited = |command: &[&str]| Container { limits, ..Container::new(command) };

@@ -17,7 +17,8 @@ pub(super) static ROWS: &[Row] = &[
     row!(Containers(sysctls_are_the_ones_asked_for), &[Capability::KataControl], Kernel).seconds(180),
 ];
 
-/// The 14 capabilities that containerd gives a container by default (`defaultUnixCaps` in its `oci/spec.go`), as a mask.
+/// The 14 capabilities that containerd gives a container by default (`defaultUnixCaps` in its `oci/spec.go`), as a
+/// mask.
 const DEFAULT: u64 = 0xa804_25fb;
 /// `CAP_NET_BIND_SERVICE` and its bit (linux/capability.h).
 const BINDS: (&str, u64) = ("CAP_NET_BIND_SERVICE", 1 << 10);

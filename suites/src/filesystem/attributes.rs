@@ -42,9 +42,11 @@ fn set(path: &Path, name: &str, value: &[u8]) -> Result<(), Stop> {
     setxattr(path, name, value, XattrFlags::empty()).doing(format_args!("setting {name} of {}", path.display()))
 }
 
-/// A user attribute holds any bytes (none included, except over 9p, whose protocol removes by setting nothing) on files and directories, and stays through a rename.
+/// A user attribute holds any bytes (none included, except over 9p, whose protocol removes by setting nothing) on files
+/// and directories, and stays through a rename.
 ///
-/// overlayfs in a guest needs attributes on the share for its upper layer (Kata, how-to-run-docker-with-kata), and file capabilities live in them; Kata passes `--xattr` only when asked to.
+/// overlayfs in a guest needs attributes on the share for its upper layer (Kata, how-to-run-docker-with-kata), and file
+/// capabilities live in them; Kata passes `--xattr` only when asked to.
 fn attributes_round_trip(site: &Site) -> Check {
     let (file, directory) = (site.file("file", "x")?, site.directory("directory")?);
     for path in [&file, &directory] {
@@ -67,7 +69,8 @@ fn attributes_round_trip(site: &Site) -> Check {
 
 /// listxattr(2) names each attribute once, and a removed one is gone: ENODATA.
 ///
-/// tar, rsync and image builders copy what is listed; what is missing there is lost, and names the daemon adds or rewrites (its `-o xattrmap`) must not show.
+/// tar, rsync and image builders copy what is listed; what is missing there is lost, and names the daemon adds or
+/// rewrites (its `-o xattrmap`) must not show.
 fn attributes_are_listed_and_removed(site: &Site) -> Check {
     let file = site.file("file", "x")?;
     for name in ["user.one", "user.two", "user.three"] {
@@ -101,7 +104,8 @@ fn attributes_honour_create_and_replace(site: &Site) -> Check {
     same_bytes(&get(&file, "user.a").doing("getting user.a")?, b"3", "user.a")
 }
 
-/// A value of 2 KiB is kept; one of 64 KiB is kept whole or refused (ENOSPC, E2BIG, ERANGE), never cut; a name of 256 bytes is refused.
+/// A value of 2 KiB is kept; one of 64 KiB is kept whole or refused (ENOSPC, E2BIG, ERANGE), never cut; a name of 256
+/// bytes is refused.
 ///
 /// Signatures (IMA, composefs) take some hundred bytes to a few KiB, and a truncated one fails verification long after
 /// it was written.

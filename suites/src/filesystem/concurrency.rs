@@ -33,9 +33,11 @@ fn in_threads<T: Send>(body: impl Fn(usize) -> Result<T, Stop> + Sync) -> Result
     })
 }
 
-/// Four threads, each with its own descriptor, write interleaved blocks of one file; in the end every block is its writer's.
+/// Four threads, each with its own descriptor, write interleaved blocks of one file; in the end every block is its
+/// writer's.
 ///
-/// Databases and parallel downloads in a container do this; the guest's page cache must merge partial pages of several writers without loss.
+/// Databases and parallel downloads in a container do this; the guest's page cache must merge partial pages of several
+/// writers without loss.
 fn concurrent_writers_keep_to_their_ranges(site: &Site) -> Check {
     let (block, blocks) = (3_000, 40);
     let path = site.file("file", "")?;
@@ -98,7 +100,8 @@ fn concurrent_appenders_lose_nothing(site: &Site) -> Check {
 
 /// Four threads make, rename and remove files in one directory at once, and in the end it holds exactly what they left.
 ///
-/// Parallel builds and package installations do just that; a daemon with its own table of inodes must keep it right under such load.
+/// Parallel builds and package installations do just that; a daemon with its own table of inodes must keep it right
+/// under such load.
 fn concurrent_makers_share_a_directory(site: &Site) -> Check {
     let counts = in_threads(|index| {
         let start = Instant::now();

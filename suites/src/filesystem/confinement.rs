@@ -119,7 +119,8 @@ fn try_everything(pair: &mut Pair<'_>, outside: &Outside, name: &str, what: &str
 /// Symlinks in the share that point to a file of the host, absolute or by `..`, are resolved in the guest: it never
 /// reads, writes or changes the host's file.
 ///
-/// The guest is untrusted (that is why it is a VM); a server that follows links on the host hands it the node, as CVE-2016-9602 did in QEMU's 9p.
+/// The guest is untrusted (that is why it is a VM); a server that follows links on the host hands it the node, as
+/// CVE-2016-9602 did in QEMU's 9p.
 fn symlinks_of_the_host_do_not_lead_out(pair: &mut Pair<'_>) -> Check {
     let outside = Outside::of(pair)?;
     symlink(outside.secret(), pair.on_host("absolute")).doing("the host, making an absolute symlink")?;
@@ -140,7 +141,8 @@ fn symlinks_of_the_host_do_not_lead_out(pair: &mut Pair<'_>) -> Check {
 /// Symlinks that the guest itself makes do not lead it out of the share, nor do they mislead the daemon when it makes,
 /// renames or links below them.
 ///
-/// A container chooses these links freely; the daemon must use openat(2) with O_NOFOLLOW or O_PATH and its own namespace, never paths.
+/// A container chooses these links freely; the daemon must use openat(2) with O_NOFOLLOW or O_PATH and its own
+/// namespace, never paths.
 fn symlinks_of_the_guest_do_not_lead_out(pair: &mut Pair<'_>) -> Check {
     let outside = Outside::of(pair)?;
     let targets = [
@@ -172,9 +174,11 @@ fn symlinks_of_the_guest_do_not_lead_out(pair: &mut Pair<'_>) -> Check {
     Ok(())
 }
 
-/// `..` at the share's root stays in the guest: it shows nothing of the host's parent directory and makes nothing there.
+/// `..` at the share's root stays in the guest: it shows nothing of the host's parent directory and makes nothing
+/// there.
 ///
-/// The FUSE and 9p requests name a parent and an entry, and `..` of the root is the guest's to answer; a server that resolved it itself would step out of its directory.
+/// The FUSE and 9p requests name a parent and an entry, and `..` of the root is the guest's to answer; a server that
+/// resolved it itself would step out of its directory.
 fn dot_dot_does_not_lead_out(pair: &mut Pair<'_>) -> Check {
     let outside = Outside::of(pair)?;
     let climb: PathBuf = std::iter::repeat_n("..", 40).collect();

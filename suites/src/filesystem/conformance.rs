@@ -36,7 +36,8 @@ const GUESSES_THE_LIMIT: &str = "link::link_count_max";
 /// `times_keep_nanoseconds`).
 const KNOWN: &[(Share, &str, Component)] = &[(Share::Virtio9p, "utimensat::subsecond", Component::Kernel)];
 
-/// pjdfstest finds no difference between the share and the native filesystem: every check that fails on the share fails natively too.
+/// pjdfstest finds no difference between the share and the native filesystem: every check that fails on the share fails
+/// natively too.
 ///
 /// Kata ran this suite in its CI until 2022 (`conformance/posixfs`), first with nine 9p exceptions and then, for
 /// virtio-fs, with none; failed checks are listed by name.

@@ -32,7 +32,8 @@ fn open_both(path: &Path) -> Result<File, Stop> {
     options.open(path).doing(format_args!("opening {} for reading and writing", path.display()))
 }
 
-/// Reads and writes of odd sizes around a page, a request of 128 KiB and 1 MiB bring back every byte, and a read past the end is short.
+/// Reads and writes of odd sizes around a page, a request of 128 KiB and 1 MiB bring back every byte, and a read past
+/// the end is short.
 ///
 /// A share splits large requests (FUSE by max_write, 9p by msize), and off-by-one errors hide at those edges.
 fn odd_sizes_round_trip(site: &Site) -> Check {
@@ -93,7 +94,8 @@ fn sparse_files_stay_sparse(site: &Site) -> Check {
 /// A file may be larger than 4 GiB: data written just below, across and beyond that offset is read back from there, and
 /// not from the offset modulo 4 GiB.
 ///
-/// Every field of the way (FUSE, 9p, the daemon) must be 64 bits wide; images and models in containers are larger than this.
+/// Every field of the way (FUSE, 9p, the daemon) must be 64 bits wide; images and models in containers are larger than
+/// this.
 fn files_may_exceed_4_gib(site: &Site) -> Check {
     let path = site.path("large");
     let file = open_both(&path)?;
@@ -114,7 +116,8 @@ fn files_may_exceed_4_gib(site: &Site) -> Check {
     Ok(())
 }
 
-/// Truncating cuts the file; extending it again shows zeros, never the bytes that were cut; the size is right on every descriptor at once.
+/// Truncating cuts the file; extending it again shows zeros, never the bytes that were cut; the size is right on every
+/// descriptor at once.
 ///
 /// POSIX ftruncate; otherwise a container reads data it deleted, and SQLite finds a corrupt journal.
 fn truncation_cuts_and_extends_with_zeros(site: &Site) -> Check {
@@ -163,7 +166,8 @@ fn fallocate_reserves_and_punches(site: &Site) -> Check {
 /// Data written with O_DIRECT is read back by ordinary reads and the reverse; a filesystem may refuse the flag with
 /// EINVAL when opening.
 ///
-/// Databases ask for O_DIRECT and accept a refusal; what they cannot accept is a cache that shows older bytes than the disk.
+/// Databases ask for O_DIRECT and accept a refusal; what they cannot accept is a cache that shows older bytes than the
+/// disk.
 fn direct_io_round_trips(site: &Site) -> Check {
     let path = site.file("file", noise(7, 65_536))?;
     let flags = OFlags::RDWR | OFlags::DIRECT | OFlags::CLOEXEC;
@@ -185,9 +189,11 @@ fn direct_io_round_trips(site: &Site) -> Check {
     same_bytes(&window[..4096], &noise(9, 4096), "a direct read after an ordinary write")
 }
 
-/// copy_file_range(2) copies exactly the range, or refuses with an errno on which programs fall back, leaving the target untouched.
+/// copy_file_range(2) copies exactly the range, or refuses with an errno on which programs fall back, leaving the
+/// target untouched.
 ///
-/// coreutils and Go use it for every copy in a container; Linux 5.6 and earlier corrupted it over FUSE with cached writes.
+/// coreutils and Go use it for every copy in a container; Linux 5.6 and earlier corrupted it over FUSE with cached
+/// writes.
 fn copy_file_range_copies_or_refuses_cleanly(site: &Site) -> Check {
     let from = open_both(&site.file("from", noise(10, 100_000))?)?;
     let to = open_both(&site.path("to"))?;
@@ -214,7 +220,8 @@ fn copy_file_range_copies_or_refuses_cleanly(site: &Site) -> Check {
 
 /// fsync(2), fdatasync(2), syncfs(2) and fsync of a directory succeed, and the data is unchanged.
 ///
-/// Databases and package managers refuse to go on after EIO or EINVAL from fsync; FUSE has a request of its own for directories (FSYNCDIR).
+/// Databases and package managers refuse to go on after EIO or EINVAL from fsync; FUSE has a request of its own for
+/// directories (FSYNCDIR).
 fn files_and_directories_can_be_synced(site: &Site) -> Check {
     let path = site.file("file", "before;")?;
     let mut file = OpenOptions::new().append(true).open(&path).doing("opening the file")?;

@@ -50,7 +50,8 @@ fn ten_thousand_entries_are_listed_once(site: &Site) -> Check {
 
 /// Deleting the entries that a listing has already returned neither hides nor repeats those still to come.
 ///
-/// POSIX (readdir) leaves open only whether the changed entries appear; `rm -r` in a container works just like this and leaves files behind on a share that counts positions.
+/// POSIX (readdir) leaves open only whether the changed entries appear; `rm -r` in a container works just like this and
+/// leaves files behind on a share that counts positions.
 fn deleting_while_listing_hides_nothing(site: &Site) -> Check {
     let count = 1_000;
     make_empty_files(&site.dir, count)?;
@@ -76,7 +77,8 @@ fn deleting_while_listing_hides_nothing(site: &Site) -> Check {
 
 /// The position that readdir gives with an entry leads, after seekdir, to the same rest of the listing.
 ///
-/// NFS servers and programs with telldir(3) in a container rely on it (POSIX seekdir); virtiofsd passes the host's 64-bit cookies through.
+/// NFS servers and programs with telldir(3) in a container rely on it (POSIX seekdir); virtiofsd passes the host's
+/// 64-bit cookies through.
 fn a_listing_can_be_resumed_at_any_entry(site: &Site) -> Check {
     make_empty_files(&site.dir, 100)?;
     let fd = open_dir(&site.dir)?;
@@ -100,7 +102,8 @@ fn a_listing_can_be_resumed_at_any_entry(site: &Site) -> Check {
 
 /// A new entry is in the next listing and a removed one is not, through a descriptor that was open before.
 ///
-/// A guest that caches listings (FUSE does, with cache=always) must drop them on its own changes, or a container's `ls` lies about its own files.
+/// A guest that caches listings (FUSE does, with cache=always) must drop them on its own changes, or a container's `ls`
+/// lies about its own files.
 fn a_directory_lists_what_was_just_made_and_removed(site: &Site) -> Check {
     let fd = open_dir(&site.dir)?;
     let names = |fd: &OwnedFd| -> Result<Vec<String>, Stop> {

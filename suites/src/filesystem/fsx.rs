@@ -23,7 +23,8 @@ const EVERYWHERE: &str = "close_open = 1\nread = 10\nwrite = 10\nmapread = 10\nm
 /// Operations that Linux's 9p client does not have, see `fallocate_reserves_and_punches` in `data.rs`.
 const NOT_ON_9P: &str = "posix_fallocate = 1\npunch_hole = 1\ncopy_file_range = 1\n";
 
-/// Hundreds of random reads, writes, truncations, mappings and copies of one file, in every order, never show a wrong byte.
+/// Hundreds of random reads, writes, truncations, mappings and copies of one file, in every order, never show a wrong
+/// byte.
 ///
 /// fsx has found bugs that tests of single calls miss: pages that go stale between a mapping and a write, tails that
 /// come back after a truncation. A database in a pod is such a program. The same seed does the same work; the run's

@@ -24,9 +24,11 @@ pub(super) static ROWS: &[Row] = &[
     row!(Guest(inode_numbers_are_stable_and_distinct), FILES),
 ];
 
-/// Relative symlinks resolve from their own directory, absolute ones from the guest's root, dangling ones give ENOENT until their target appears; writing goes through.
+/// Relative symlinks resolve from their own directory, absolute ones from the guest's root, dangling ones give ENOENT
+/// until their target appears; writing goes through.
 ///
-/// A container's root is full of all three (`/lib`, `/etc/alternatives`), and on a share it is the guest that must resolve them.
+/// A container's root is full of all three (`/lib`, `/etc/alternatives`), and on a share it is the guest that must
+/// resolve them.
 fn symlinks_lead_where_they_say(site: &Site) -> Check {
     let below = site.directory("below")?;
     let file = site.file("file", "contents")?;
@@ -79,9 +81,11 @@ fn symlink_loops_are_refused(site: &Site) -> Check {
     )
 }
 
-/// readlink(2) returns the target byte for byte: long, not UTF-8, with `..` and double slashes, never normalised or rewritten.
+/// readlink(2) returns the target byte for byte: long, not UTF-8, with `..` and double slashes, never normalised or
+/// rewritten.
 ///
-/// Image layers are checked by digest and some programs keep data in symlink targets (locks of browsers and editors); a daemon that mapped targets to its own root would change them.
+/// Image layers are checked by digest and some programs keep data in symlink targets (locks of browsers and editors); a
+/// daemon that mapped targets to its own root would change them.
 fn symlink_targets_keep_every_byte(site: &Site) -> Check {
     let long = "t".repeat(4_000);
     let targets: [&[u8]; 5] = [b"//a//b/../c/.", b"\xff\xfe", long.as_bytes(), b"/etc/../proc/self/root", b" \n"];
@@ -94,9 +98,11 @@ fn symlink_targets_keep_every_byte(site: &Site) -> Check {
     Ok(())
 }
 
-/// Two hard links are one file: the same inode, a count of two, the same bytes and mode through either, and the file lives on when one is removed.
+/// Two hard links are one file: the same inode, a count of two, the same bytes and mode through either, and the file
+/// lives on when one is removed.
 ///
-/// Image layers and package managers (dpkg, ostree, pnpm) store files once and link them; a share that invents an inode for each name makes tar copy them twice.
+/// Image layers and package managers (dpkg, ostree, pnpm) store files once and link them; a share that invents an inode
+/// for each name makes tar copy them twice.
 fn hard_links_share_one_file(site: &Site) -> Check {
     let (one, two) = (site.file("one", "shared")?, site.path("two"));
     fs::hard_link(&one, &two).doing("linking two to one")?;
@@ -132,9 +138,11 @@ fn hard_links_share_one_file(site: &Site) -> Check {
     refused(fs::hard_link(directory, site.path("three")), &[Errno::PERM], "hard link to a directory")
 }
 
-/// Inode numbers are distinct among a hundred files, agree between stat and the listing, and stay when a file is renamed and reopened.
+/// Inode numbers are distinct among a hundred files, agree between stat and the listing, and stay when a file is
+/// renamed and reopened.
 ///
-/// tar, rsync and find tell files apart by device and inode; virtiofsd passes the host's through, so a clash or a change makes them skip or copy files wrongly.
+/// tar, rsync and find tell files apart by device and inode; virtiofsd passes the host's through, so a clash or a
+/// change makes them skip or copy files wrongly.
 fn inode_numbers_are_stable_and_distinct(site: &Site) -> Check {
     let mut inodes = BTreeSet::new();
     for index in 0..100 {

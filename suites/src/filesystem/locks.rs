@@ -1,6 +1,7 @@
 //! Locks between processes of one guest.
 //!
-//! Kata starts virtiofsd with `no_posix_lock` (the later daemons have no remote locks at all), so the guest's own kernel keeps them.
+//! Kata starts virtiofsd with `no_posix_lock` (the later daemons have no remote locks at all), so the guest's own
+//! kernel keeps them.
 
 use super::expect::refused;
 use super::proves::FILES;
@@ -28,9 +29,11 @@ fn open(site: &Site) -> Result<File, Stop> {
     options.open(site.path("lock")).doing("opening the lock file")
 }
 
-/// An exclusive flock(2) keeps every other open description out (EWOULDBLOCK), shared ones go together, and closing releases.
+/// An exclusive flock(2) keeps every other open description out (EWOULDBLOCK), shared ones go together, and closing
+/// releases.
 ///
-/// apt, dpkg's frontend lock and cron in a container start with it; Kata turned remote locks off (`no_posix_lock`) because failing ones broke apt.
+/// apt, dpkg's frontend lock and cron in a container start with it; Kata turned remote locks off (`no_posix_lock`)
+/// because failing ones broke apt.
 fn flock_excludes_other_descriptors(site: &Site) -> Check {
     let (one, two) = (open(site)?, open(site)?);
     flock(&one, FlockOperation::NonBlockingLockExclusive).doing("taking an exclusive flock")?;
@@ -58,9 +61,11 @@ fn lock_range(file: &File, kind: libc::c_int, start: i64, length: i64) -> io::Re
     fcntl(file, FcntlArg::F_OFD_SETLK(&lock)).map(drop).map_err(io::Error::from)
 }
 
-/// Record locks of fcntl(2) exclude each other byte by byte: overlapping ranges conflict (EAGAIN), disjoint ones do not, and a process's classic POSIX lock conflicts with them too.
+/// Record locks of fcntl(2) exclude each other byte by byte: overlapping ranges conflict (EAGAIN), disjoint ones do
+/// not, and a process's classic POSIX lock conflicts with them too.
 ///
-/// SQLite and dpkg lock byte ranges (POSIX fcntl); tried here with open file description locks, which conflict within one process as POSIX locks do between two.
+/// SQLite and dpkg lock byte ranges (POSIX fcntl); tried here with open file description locks, which conflict within
+/// one process as POSIX locks do between two.
 fn record_locks_exclude_by_range(site: &Site) -> Check {
     let (one, two) = (open(site)?, open(site)?);
     let conflict = [Errno::AGAIN, Errno::ACCESS];

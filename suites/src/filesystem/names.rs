@@ -25,7 +25,8 @@ pub(super) static ROWS: &[Row] = &[
 
 /// A name may have 255 bytes, in a file as in a directory, and one of 256 is refused with ENAMETOOLONG.
 ///
-/// NAME_MAX of Linux and of every image layer; overlay snapshots and package caches in containers have such names, and a shorter limit on the way through the share breaks unpacking them.
+/// NAME_MAX of Linux and of every image layer; overlay snapshots and package caches in containers have such names, and
+/// a shorter limit on the way through the share breaks unpacking them.
 fn names_of_255_bytes_work_and_longer_ones_are_refused(site: &Site) -> Check {
     let longest = "n".repeat(255);
     let file = site.file(&longest, "x")?;
@@ -42,7 +43,8 @@ fn names_of_255_bytes_work_and_longer_ones_are_refused(site: &Site) -> Check {
 
 /// A name may hold any bytes but `/` and NUL: invalid UTF-8, newlines, a leading dash.
 ///
-/// Names are bytes in POSIX, and image layers made elsewhere carry Latin-1 names; the daemon (a Rust program since virtiofsd 1.0) must not take them for text.
+/// Names are bytes in POSIX, and image layers made elsewhere carry Latin-1 names; the daemon (a Rust program since
+/// virtiofsd 1.0) must not take them for text.
 fn names_need_not_be_utf8(site: &Site) -> Check {
     let names: [&[u8]; 5] = [b"caf\xe9", b"\xff\xfe\x80", b"new\nline", b"-rf *", b"\x01\x7f \t"];
     for name in names {
@@ -62,7 +64,8 @@ fn names_need_not_be_utf8(site: &Site) -> Check {
 
 /// `readme`, `README` and the two Unicode spellings of one letter are different files.
 ///
-/// Linux sources and images rely on it (the kernel tree itself has such pairs), so a share that folds or normalises names loses files when a layer is unpacked.
+/// Linux sources and images rely on it (the kernel tree itself has such pairs), so a share that folds or normalises
+/// names loses files when a layer is unpacked.
 fn names_differ_by_case(site: &Site) -> Check {
     let names = ["readme", "README", "\u{e9}", "e\u{301}"];
     for name in names {
@@ -77,7 +80,8 @@ fn names_differ_by_case(site: &Site) -> Check {
 
 /// Two hundred nested directories, together far beyond PATH_MAX, can be made, entered step by step and written to.
 ///
-/// PATH_MAX bounds a path given to one call, not a tree (POSIX, openat); `node_modules` trees get there, and the daemon must not rebuild whole paths to reach a file.
+/// PATH_MAX bounds a path given to one call, not a tree (POSIX, openat); `node_modules` trees get there, and the daemon
+/// must not rebuild whole paths to reach a file.
 fn deep_paths_work(site: &Site) -> Check {
     let name = "level-of-a-deep-tree-with-a-longish-name";
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -103,7 +107,8 @@ fn deep_paths_work(site: &Site) -> Check {
 
 /// Each wrong path gives the errno that POSIX names: ENOENT, ENOTDIR, EISDIR, EEXIST, ENOTEMPTY, EINVAL.
 ///
-/// Programs decide by the errno (make a directory unless EEXIST, fall back on ENOENT), and the share must carry it over two kernels and a daemon unchanged.
+/// Programs decide by the errno (make a directory unless EEXIST, fall back on ENOENT), and the share must carry it over
+/// two kernels and a daemon unchanged.
 fn wrong_paths_give_the_right_errors(site: &Site) -> Check {
     let file = site.file("file", "x")?;
     let full = site.directory("full")?;

@@ -64,7 +64,8 @@ fn truncate_on_open_empties_the_file(site: &Site) -> Check {
 /// If several threads create one name with O_CREAT|O_EXCL, exactly one succeeds and the others get EEXIST; a dangling
 /// symlink counts as existing.
 ///
-/// POSIX open demands the test and the creation to be one step; lock files and `mktemp` in containers are safe only then.
+/// POSIX open demands the test and the creation to be one step; lock files and `mktemp` in containers are safe only
+/// then.
 fn exclusive_create_has_one_winner(site: &Site) -> Check {
     let threads = 4;
     for round in 0..20 {
@@ -104,9 +105,11 @@ fn directory_and_nofollow_are_honoured(site: &Site) -> Check {
     Ok(())
 }
 
-/// A descriptor opened for reading cannot write and the reverse (EBADF), even where the daemon behind opened the file differently.
+/// A descriptor opened for reading cannot write and the reverse (EBADF), even where the daemon behind opened the file
+/// differently.
 ///
-/// With writeback caching a FUSE daemon opens write-only files for reading as well; the guest's process must not notice.
+/// With writeback caching a FUSE daemon opens write-only files for reading as well; the guest's process must not
+/// notice.
 fn access_modes_bind_the_descriptor(site: &Site) -> Check {
     let path = site.file("file", "contents")?;
     let reader = File::open(&path).doing("opening for reading")?;

@@ -52,7 +52,8 @@ fn expect_mode(path: &Path, expected: u32, what: &str) -> Check {
 /// An ordinary user can read, write and execute exactly as the owner, group and other bits grant; the first matching
 /// class decides.
 ///
-/// The guest's kernel or the daemon must check for the calling user: a daemon that acts as root for everyone opens every container user's files to all.
+/// The guest's kernel or the daemon must check for the calling user: a daemon that acts as root for everyone opens
+/// every container user's files to all.
 fn permissions_bind_other_users(site: &Site) -> Check {
     let cases: [(&str, u32, u32, bool, bool); 6] = [
         ("others-read", 0o604, 0, true, false),
@@ -87,7 +88,8 @@ fn permissions_bind_other_users(site: &Site) -> Check {
 
 /// Root in the guest reads and writes a file that grants nobody anything, and lists and enters such a directory.
 ///
-/// Package managers in containers run as root and rely on CAP_DAC_OVERRIDE; a daemon without that capability on the host breaks them.
+/// Package managers in containers run as root and rely on CAP_DAC_OVERRIDE; a daemon without that capability on the
+/// host breaks them.
 fn root_passes_permissions(site: &Site) -> Check {
     let file = site.file("file", "contents")?;
     let directory = site.directory("directory")?;
@@ -109,7 +111,8 @@ fn root_passes_permissions(site: &Site) -> Check {
     Ok(())
 }
 
-/// Without x on a directory another user reaches nothing in it, without r cannot list it, without w can neither make nor remove names.
+/// Without x on a directory another user reaches nothing in it, without r cannot list it, without w can neither make
+/// nor remove names.
 ///
 /// POSIX path resolution; home directories and secrets volumes of pods are protected by the directory's bits alone.
 fn directories_need_search_permission(site: &Site) -> Check {
@@ -141,7 +144,8 @@ fn directories_need_search_permission(site: &Site) -> Check {
 
 /// A file, directory, symlink or fifo that an ordinary user creates belongs to that user and group.
 ///
-/// The daemon runs as root on the host and must take the caller's identity for each creation; otherwise a container's user cannot use its own files.
+/// The daemon runs as root on the host and must take the caller's identity for each creation; otherwise a container's
+/// user cannot use its own files.
 fn new_files_belong_to_their_creator(site: &Site) -> Check {
     as_user(site, OTHER, || {
         site.file("file", "mine")?;
@@ -169,9 +173,11 @@ fn new_files_belong_to_their_creator(site: &Site) -> Check {
     Ok(())
 }
 
-/// Root gives files to any user and group, -1 leaves either, lchown changes the symlink alone, and ids beyond 16 bits survive; others may not give files away (EPERM).
+/// Root gives files to any user and group, -1 leaves either, lchown changes the symlink alone, and ids beyond 16 bits
+/// survive; others may not give files away (EPERM).
 ///
-/// Unpacking an image layer is mostly this, and pods' users have large ids; virtiofsd needs CAP_CHOWN on the host for it.
+/// Unpacking an image layer is mostly this, and pods' users have large ids; virtiofsd needs CAP_CHOWN on the host for
+/// it.
 fn ownership_is_roots_to_give(site: &Site) -> Check {
     let file = site.file("file", "x")?;
     let expect = |path: &Path, expected: (u32, u32), what: &str| -> Check {
@@ -198,7 +204,8 @@ fn ownership_is_roots_to_give(site: &Site) -> Check {
 
 /// A chown takes setuid and setgid away from an executable, also when its owner gives it to itself.
 ///
-/// Linux clears them so that nobody inherits a privileged program; over FUSE the daemon must do it (FUSE_HANDLE_KILLPRIV), and forgetting it is a way to root inside the container.
+/// Linux clears them so that nobody inherits a privileged program; over FUSE the daemon must do it
+/// (FUSE_HANDLE_KILLPRIV), and forgetting it is a way to root inside the container.
 fn chown_clears_setuid(site: &Site) -> Check {
     let given = site.file("given", "x")?;
     set_mode(&given, 0o6755)?;
@@ -212,7 +219,8 @@ fn chown_clears_setuid(site: &Site) -> Check {
 
 /// A write by a user who is not root takes setuid and setgid away from an executable that all may write to.
 ///
-/// Otherwise whoever may write puts a program of choice behind the bit; POSIX leaves it to the system and Linux does it, but Linux's 9p client never asks for it, so not on 9p.
+/// Otherwise whoever may write puts a program of choice behind the bit; POSIX leaves it to the system and Linux does
+/// it, but Linux's 9p client never asks for it, so not on 9p.
 fn writing_clears_setuid(site: &Site) -> Check {
     let written = site.file("written", "x")?;
     set_mode(&written, 0o6777)?;
@@ -274,7 +282,8 @@ fn sticky_directories_guard_other_users_files(site: &Site) -> Check {
 
 /// In a setgid directory new files and directories get the directory's group, and new directories the bit as well.
 ///
-/// Kubernetes' fsGroup sets exactly this on volumes so that a pod's users share them; the daemon creates as the caller and must leave the group to the filesystem.
+/// Kubernetes' fsGroup sets exactly this on volumes so that a pod's users share them; the daemon creates as the caller
+/// and must leave the group to the filesystem.
 fn setgid_directories_pass_on_their_group(site: &Site) -> Check {
     let directory = site.directory("group")?;
     chown(&directory, None, Some(4321)).doing("chown of the directory's group")?;
@@ -294,7 +303,8 @@ fn setgid_directories_pass_on_their_group(site: &Site) -> Check {
 
 /// The creating process's umask, and nothing else, is taken off the mode asked for.
 ///
-/// FUSE can leave the mask to the guest's kernel or to the daemon; applied by neither or by the daemon's own, a container's files are open to all or closed to its user.
+/// FUSE can leave the mask to the guest's kernel or to the daemon; applied by neither or by the daemon's own, a
+/// container's files are open to all or closed to its user.
 fn umask_masks_new_files(site: &Site) -> Check {
     use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
     with_own_fs(|| {

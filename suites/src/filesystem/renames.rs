@@ -22,9 +22,11 @@ pub(super) static ROWS: &[Row] = &[
     row!(Guest(rename_noreplace_and_exchange_are_honoured), FILES_NOT_ON_9P).finds("/^rename:retval=0"),
 ];
 
-/// While one thread renames new versions over a name, a reader never finds the name missing, empty, or a mix of two versions; afterwards the old name is gone.
+/// While one thread renames new versions over a name, a reader never finds the name missing, empty, or a mix of two
+/// versions; afterwards the old name is gone.
 ///
-/// POSIX rename; every configuration file, package and image layer in a container is replaced this way, and a share that unlinks first or only pretends loses it.
+/// POSIX rename; every configuration file, package and image layer in a container is replaced this way, and a share
+/// that unlinks first or only pretends loses it.
 fn rename_is_atomic(site: &Site) -> Check {
     let target = site.path("target");
     let next = site.path("next");
@@ -79,7 +81,8 @@ fn rename_is_atomic(site: &Site) -> Check {
 
 /// A file that is open when another is renamed over it keeps its old contents, while the name shows the new.
 ///
-/// POSIX rename; a container goes on reading its old library or configuration until it opens the name again, and 9p servers that work by path break this.
+/// POSIX rename; a container goes on reading its old library or configuration until it opens the name again, and 9p
+/// servers that work by path break this.
 fn rename_keeps_open_files(site: &Site) -> Check {
     let (old, new) = (site.file("name", "old contents")?, site.file("new", "new contents")?);
     let mut held = File::open(&old).doing("opening the old file")?;
@@ -93,7 +96,8 @@ fn rename_keeps_open_files(site: &Site) -> Check {
     refused(fs::metadata(&new), &[Errno::NOENT], "stat of the old name")
 }
 
-/// Directories move with what is in them, also over an empty directory; one with entries (ENOTEMPTY), a file (ENOTDIR) and a directory under a file's name (EISDIR) are refused and stay whole.
+/// Directories move with what is in them, also over an empty directory; one with entries (ENOTEMPTY), a file (ENOTDIR)
+/// and a directory under a file's name (EISDIR) are refused and stay whole.
 ///
 /// POSIX rename; package managers swap whole trees this way, and both kernels' name caches must follow.
 fn rename_moves_directories(site: &Site) -> Check {
@@ -118,7 +122,8 @@ fn rename_moves_directories(site: &Site) -> Check {
 
 /// RENAME_NOREPLACE refuses an existing target with EEXIST, and RENAME_EXCHANGE swaps two names in one step.
 ///
-/// systemd and package managers use both and virtiofsd has passed them on since it exists; Linux's 9p client refuses every flag, so this is not tried on 9p.
+/// systemd and package managers use both and virtiofsd has passed them on since it exists; Linux's 9p client refuses
+/// every flag, so this is not tried on 9p.
 fn rename_noreplace_and_exchange_are_honoured(site: &Site) -> Check {
     let (one, two) = (site.file("one", "first")?, site.file("two", "second")?);
     let noreplace = renameat_with(CWD, &one, CWD, &two, RenameFlags::NOREPLACE);

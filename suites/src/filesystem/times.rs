@@ -49,9 +49,11 @@ fn advances(path: &Path, which: usize, since: (i64, i64), what: &str, mut change
     })
 }
 
-/// utimensat(2) sets access and modification times to the nanosecond, on files, directories and symlinks, before 1970 and after 2038.
+/// utimensat(2) sets access and modification times to the nanosecond, on files, directories and symlinks, before 1970
+/// and after 2038.
 ///
-/// Image layers carry such times, make and rsync compare them, and incremental backups copy everything again when the share rounds them.
+/// Image layers carry such times, make and rsync compare them, and incremental backups copy everything again when the
+/// share rounds them.
 fn times_keep_nanoseconds(site: &Site) -> Check {
     let (file, directory, link) = (site.file("file", "x")?, site.directory("directory")?, site.path("link"));
     std::os::unix::fs::symlink("file", &link).doing("making a symlink")?;
@@ -77,7 +79,8 @@ fn times_keep_nanoseconds(site: &Site) -> Check {
     Ok(())
 }
 
-/// Writing and truncating advance the modification and change times, and fstat of an open file and stat of its name agree.
+/// Writing and truncating advance the modification and change times, and fstat of an open file and stat of its name
+/// agree.
 ///
 /// make, editors and Kata's agent (its watchable mounts poll mtime instead of inotify) detect a change by nothing else.
 fn writes_advance_mtime_and_ctime(site: &Site) -> Check {

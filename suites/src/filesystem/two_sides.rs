@@ -21,7 +21,8 @@ pub(super) static ROWS: &[Row] = &[
 /// The number of records that each side appends.
 const RECORDS: usize = 60;
 
-/// Records that host and guest append to one file, in turn and then at the same time, are all there, whole, once, and each side's in order.
+/// Records that host and guest append to one file, in turn and then at the same time, are all there, whole, once, and
+/// each side's in order.
 ///
 /// Logs are written this way: by a pod, and on its node by tools that rotate and annotate them. The guest knows the
 /// file's length only from its last look; if the guest chooses the offset of an append, it overwrites the host's latest

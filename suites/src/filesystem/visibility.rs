@@ -57,7 +57,8 @@ fn host_sees_what_the_guest_writes(pair: &mut Pair<'_>) -> Check {
 /// The guest reads everything that the host writes, byte for byte, within the deadline, also under a name that the
 /// guest had just found missing.
 ///
-/// kubelet and containerd prepare root filesystems, secrets and volumes on the node after the guest has started; a negative lookup that the guest keeps too long hides them.
+/// kubelet and containerd prepare root filesystems, secrets and volumes on the node after the guest has started; a
+/// negative lookup that the guest keeps too long hides them.
 fn guest_sees_what_the_host_writes(pair: &mut Pair<'_>) -> Check {
     let before = pair.guest_stats("file")?;
     ensure!(before == Err("ENOENT".to_owned()), "before the host wrote: expected ENOENT in the guest, saw {before:?}");
@@ -164,7 +165,8 @@ fn guest_sees_a_swapped_symlink(pair: &mut Pair<'_>) -> Check {
 /// When the host appends to or truncates a file that the guest has read, the guest eventually sees the new size and
 /// contents.
 ///
-/// Logs grow and are cut on the node; cache=auto drops the guest's pages when a file is opened and has changed (FUSE_AUTO_INVAL_DATA).
+/// Logs grow and are cut on the node; cache=auto drops the guest's pages when a file is opened and has changed
+/// (FUSE_AUTO_INVAL_DATA).
 fn guest_sees_what_the_host_appends_and_truncates(pair: &mut Pair<'_>) -> Check {
     pair.host_writes("log", b"first;")?;
     pair.guest_comes_to_read("log", b"first;", "before the append")?;
@@ -180,7 +182,8 @@ fn guest_sees_what_the_host_appends_and_truncates(pair: &mut Pair<'_>) -> Check 
 
 /// A file that the guest holds open stays readable and writable after the host removed its name.
 ///
-/// Logs are rotated and images collected on the node while a pod has them open; a daemon that reopened by name would fail with ENOENT or ESTALE.
+/// Logs are rotated and images collected on the node while a pod has them open; a daemon that reopened by name would
+/// fail with ENOENT or ESTALE.
 fn guest_keeps_an_open_file_that_the_host_removes(pair: &mut Pair<'_>) -> Check {
     pair.guest_writes("file", b"before", false)?;
     pair.host_comes_to_read("file", b"before", "before the removal")?;
@@ -315,7 +318,8 @@ fn host_sees_mapped_writes_of_the_guest(pair: &mut Pair<'_>) -> Check {
 
 /// While the guest renames new versions over a name, the host never finds the name missing nor half a version.
 ///
-/// kubelet reads what a pod publishes (termination messages, metrics files) while it changes; rename must be one step on the host, not a copy.
+/// kubelet reads what a pod publishes (termination messages, metrics files) while it changes; rename must be one step
+/// on the host, not a copy.
 fn host_reads_whole_versions_while_the_guest_renames(pair: &mut Pair<'_>) -> Check {
     let size = 5_000;
     pair.guest_writes("target", &vec![b'a'; size], true)?;

@@ -15,7 +15,8 @@ pub(super) static ROWS: &[Row] = &[
     row!(Environment(tun_node_is_there), &[Capability::HostNetwork], Kernel).blocked_by(&["host::tun_loads"]),
 ];
 
-/// /dev/kvm, /dev/vhost-vsock and /dev/vhost-net are character devices that root opens and that not everybody may write.
+/// /dev/kvm, /dev/vhost-vsock and /dev/vhost-net are character devices that root opens and that not everybody may
+/// write.
 ///
 /// Kata opens them as root and passes descriptors on; a rootless VMM gets /dev/kvm through its group
 /// (src/runtime/pkg/resourcecontrol/cgroups.go@3.29.0 lists them for the device cgroup).

@@ -69,8 +69,8 @@ impl Cpu {
 
     /// Returns Kata's requirements for KVM on this processor, if Kata knows the vendor.
     ///
-    /// `archRequiredCPUFlags` and `archRequiredKernelModules` in src/runtime/cmd/kata-runtime/kata-check_*.go@3.29.0; IBM Z's
-    /// flag is kata-ctl's (src/tools/kata-ctl/src/arch/s390x/mod.rs@4.0.0).
+    /// `archRequiredCPUFlags` and `archRequiredKernelModules` in src/runtime/cmd/kata-runtime/kata-check_*.go@3.29.0;
+    /// IBM Z's flag is kata-ctl's (src/tools/kata-ctl/src/arch/s390x/mod.rs@4.0.0).
     pub(super) fn virtualization(&self) -> Option<Virtualization> {
         type Names = &'static [&'static str];
         let of = |flags: Names, modules: Names, vhost: Names| Some(Virtualization { flags, modules, vhost });

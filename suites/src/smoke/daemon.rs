@@ -31,8 +31,8 @@ const RUNTIME_RS_WAITS_FOR: &str = "Waiting for vhost-user socket connection";
 
 /// virtiofsd takes the profile's flags and stays alive, waiting for QEMU to connect.
 ///
-/// Kata 3.2 and later pass the Rust daemon's flags, earlier ones the C daemon's `-o` options; a daemon that refuses them
-/// exits at once, and Kata's pod never starts.
+/// Kata 3.2 and later pass the Rust daemon's flags, earlier ones the C daemon's `-o` options; a daemon that refuses
+/// them exits at once, and Kata's pod never starts.
 fn virtiofsd_accepts_the_profiles_flags(env: &dyn EnvironmentSide) -> Check {
     let mut daemon = env.start_virtiofsd()?;
     match daemon.wait(Duration::from_secs(1)) {

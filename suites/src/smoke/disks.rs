@@ -119,9 +119,9 @@ fn kept_by_xfs(folder: &Path, image: &[u8]) -> Check {
 /// Limits on writing to a disk and on reading from it slow both down to the limit, and the transferred bytes are
 /// counted.
 ///
-/// Kata's kernel has BLK_CGROUP and BLK_DEV_THROTTLING (tools/packaging/kernel/configs/fragments/common/cgroup.conf@4.1.0);
-/// the agent sets a container's limits of `linux.resources.blockIO` (`set_block_io_resources` in
-/// src/agent/rustjail/src/cgroups/fs/mod.rs@4.1.0).
+/// Kata's kernel has BLK_CGROUP and BLK_DEV_THROTTLING
+/// (tools/packaging/kernel/configs/fragments/common/cgroup.conf@4.1.0); the agent sets a container's limits of
+/// `linux.resources.blockIO` (`set_block_io_resources` in src/agent/rustjail/src/cgroups/fs/mod.rs@4.1.0).
 fn guest_limits_a_disks_use() -> Check {
     const MIB: u64 = 2;
     // The first piece is transferred at once, and the kernel counts in slices of a tenth of a second.

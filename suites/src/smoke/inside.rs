@@ -57,7 +57,8 @@ pub(super) static ROWS: &[Row] = &[
 
 /// The guest's hardware random number generator is virtio-rng, and 4 KiB read from it show no pattern.
 ///
-/// Kata always attaches it (`rng-random` with /dev/urandom): a guest short of entropy stalls at its first TLS handshake.
+/// Kata always attaches it (`rng-random` with /dev/urandom): a guest short of entropy stalls at its first TLS
+/// handshake.
 fn guest_has_entropy_from_virtio_rng() -> Check {
     let current =
         fs::read_to_string("/sys/class/misc/hw_random/rng_current").doing("asking for the generator in use")?;

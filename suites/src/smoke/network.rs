@@ -95,8 +95,8 @@ fn has_the_address(machine: &mut dyn Machine, name: &str) -> Check {
     Ok(())
 }
 
-/// The network interface of a guest with two CPUs has two queues, each with a descriptor of the tap and of vhost-net, and
-/// carries packets.
+/// The network interface of a guest with two CPUs has two queues, each with a descriptor of the tap and of vhost-net,
+/// and carries packets.
 ///
 /// The Go runtime opens as many queues as the guest has CPUs (`xConnectVMNetwork` in
 /// src/runtime/virtcontainers/network_linux.go@4.1.0), runtime-rs `network_queues` of them

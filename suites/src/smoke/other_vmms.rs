@@ -123,8 +123,8 @@ fn kernel_comes_as_an_elf_file_for_cloud_hypervisor(env: &dyn EnvironmentSide) -
 
 /// The kernel's image contains an ELF file (vmlinux), the only format that Firecracker boots.
 ///
-/// Kata gives it an uncompressed kernel (`KERNELTYPE_FC` in src/runtime-rs/Makefile@4.1.0); distros ship a compressed image,
-/// which has to be unpacked first.
+/// Kata gives it an uncompressed kernel (`KERNELTYPE_FC` in src/runtime-rs/Makefile@4.1.0); distros ship a compressed
+/// image, which has to be unpacked first.
 fn kernel_comes_as_an_elf_file_for_firecracker(env: &dyn EnvironmentSide) -> Check {
     is_given(env, Component::Firecracker)?;
     elf_kernel(env).map(drop)

@@ -18,18 +18,22 @@ use std::fmt::Write as _;
 /// Arguments of `check`.
 #[derive(Debug, Args)]
 pub(crate) struct CheckArguments {
-    /// Components: `vmm`, `fs`, `kernel`, `container-manager`, `kata`, `firmware`, `jailer`, `snapshotter`, or names in the record such as `qemu`, `virtio-fs`.
+    /// Components: `vmm`, `fs`, `kernel`, `container-manager`, `kata`, `firmware`, `jailer`, `snapshotter`, or names in
+    /// the record such as `qemu`, `virtio-fs`.
     ///
     /// By default all are listed, and the preferred VMM, the preferred filesystem and the kernel must be there.
     #[arg(value_name = "COMPONENT")]
     components: Vec<String>,
-    /// Also compare all versions with the verified ones, and check that what was configured still exists and is in effect, and that an interrupted call left no texts of other processes behind. After an upgrade, this shows what is no longer proved.
+    /// Also compare all versions with the verified ones, and check that what was configured still exists and is in
+    /// effect, and that an interrupted call left no texts of other processes behind. After an upgrade, this shows what
+    /// is no longer proved.
     #[arg(long)]
     all: bool,
     /// Print only problems; for timers and package managers' hooks.
     #[arg(long)]
     quiet: bool,
-    /// Also ask the programs for their versions: run each with `--version`, in its root, as nobody, without privileges or a network, for 10 s at most. Needs root. Without this option no program is run.
+    /// Also ask the programs for their versions: run each with `--version`, in its root, as nobody, without privileges
+    /// or a network, for 10 s at most. Needs root. Without this option no program is run.
     #[arg(long)]
     run_programs: bool,
     #[command(flatten)]

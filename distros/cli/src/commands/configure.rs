@@ -25,16 +25,22 @@ use std::path::{Path, PathBuf};
 pub(crate) struct ConfigureArguments {
     #[command(flatten)]
     pub(crate) machine: MachineArguments,
-    /// Kata's configuration file; by default the one that containerd's handler names, else the first that Kata itself would find.
+    /// Kata's configuration file; by default the one that containerd's handler names, else the first that Kata itself
+    /// would find.
     #[arg(long, value_name = "PATH")]
     kata_config: Option<PathBuf>,
-    /// Also make Kata a handler of this container manager. Without this option, a handler that was written earlier for the same Kata configuration is removed.
+    /// Also make Kata a handler of this container manager. Without this option, a handler that was written earlier for
+    /// the same Kata configuration is removed.
     #[arg(long, value_enum)]
     handler: Option<HandlerName>,
-    /// containerd's main configuration file; by default the existing one of containerd itself, k3s, RKE2, k0s or MicroK8s, or /etc/containerd/config.toml if none exists. Required if several exist, or if one of these distributions is installed but has not written its configuration yet. Only /etc/containerd/config.toml is created if missing.
+    /// containerd's main configuration file; by default the existing one of containerd itself, k3s, RKE2, k0s or
+    /// MicroK8s, or /etc/containerd/config.toml if none exists. Required if several exist, or if one of these
+    /// distributions is installed but has not written its configuration yet. Only /etc/containerd/config.toml is
+    /// created if missing.
     #[arg(long, value_name = "PATH")]
     containerd_config: Option<PathBuf>,
-    /// containerd's version, `2.1` or `1.7.24`; by default that of this machine's containerd. The last number matters if the main file of 1.6 or 1.7 imports a relative pattern.
+    /// containerd's version, `2.1` or `1.7.24`; by default that of this machine's containerd. The last number matters
+    /// if the main file of 1.6 or 1.7 imports a relative pattern.
     #[arg(long, value_name = "VERSION")]
     containerd_version: Option<String>,
     /// Print what would change as a diff, and change nothing.

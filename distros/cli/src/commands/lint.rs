@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 /// Arguments of `lint`.
 #[derive(Debug, Args)]
 pub(crate) struct LintArguments {
-    /// Files, or folders of files. They are records, except in folders named `verified` (verdicts), `known-issues`, and `sources` (where facts were read).
+    /// Files, or folders of files. They are records, except in folders named `verified` (verdicts), `known-issues`, and
+    /// `sources` (where facts were read).
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Apply the unambiguous corrections to the files.

@@ -32,7 +32,8 @@ pub(crate) struct MachineArguments {
     /// The exact version of Kata, `3.30.0`; by default the one in /opt/kata/VERSION, else the profile's.
     #[arg(long, value_name = "VERSION")]
     pub(crate) kata_version: Option<KataVersion>,
-    /// The guest's kernel: `distro` (the release's newest, needs --initrd), `kata` (the one in Kata's configuration), or a path.
+    /// The guest's kernel: `distro` (the release's newest, needs --initrd), `kata` (the one in Kata's configuration),
+    /// or a path.
     #[arg(long, value_name = "KERNEL")]
     pub(crate) kernel: Option<String>,
     /// An initrd with Kata's agent and the kernel's modules.
@@ -41,7 +42,8 @@ pub(crate) struct MachineArguments {
     /// This machine has no hardware acceleration: give guests more time.
     #[arg(long)]
     pub(crate) emulated: bool,
-    /// Go on even if something is known not to work; `configure` then also overwrites others' files that have the names of its own, and others' changes in its own.
+    /// Go on even if something is known not to work; `configure` then also overwrites others' files that have the names
+    /// of its own, and others' changes in its own.
     #[arg(long)]
     pub(crate) force: bool,
     /// Share no filesystem with guests (`shared_fs = "none"`): containers' root filesystems must be block devices, from

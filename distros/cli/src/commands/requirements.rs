@@ -21,7 +21,8 @@ pub(crate) struct RequirementsArguments {
     /// The component.
     #[arg(long, value_enum)]
     component: ComponentName,
-    /// Compare this kernel configuration with the options of Kata's own kernel; needs `--component kernel`. It may be compressed (`/proc/config.gz`); `-` is standard input. Exit code 1 if an option is missing that Kata requires.
+    /// Compare this kernel configuration with the options of Kata's own kernel; needs `--component kernel`. It may be
+    /// compressed (`/proc/config.gz`); `-` is standard input. Exit code 1 if an option is missing that Kata requires.
     #[arg(long, value_name = "FILE")]
     check: Option<PathBuf>,
     /// The kernel's architecture [default: that of the configuration, or this machine's].

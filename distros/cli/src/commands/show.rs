@@ -31,7 +31,8 @@ use std::io::Write as _;
 /// Arguments of `show`.
 #[derive(Debug, Args)]
 pub(crate) struct ShowArguments {
-    /// `debian:13`, `debian:11,12`, `debian` or `all`; a release by version, codename or alias; by default the system's.
+    /// `debian:13`, `debian:11,12`, `debian` or `all`; a release by version, codename or alias; by default the
+    /// system's.
     target: Option<String>,
     /// Print the file and line of each value.
     #[arg(long)]

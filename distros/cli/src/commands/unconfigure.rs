@@ -17,7 +17,8 @@ use std::path::Path;
 /// Arguments of `unconfigure`.
 #[derive(Debug, Args)]
 pub(crate) struct UnconfigureArguments {
-    /// Also revert what was changed since, and what is certainly kata-osinfo's although no state file records it any more.
+    /// Also revert what was changed since, and what is certainly kata-osinfo's although no state file records it any
+    /// more.
     #[arg(long)]
     force: bool,
     /// Print what would change as a diff, and change nothing.

@@ -135,8 +135,8 @@ pub fn write_file(path: &Path, text: &str) -> io::Result<()> {
 /// Merges old entries, without the replaced parts, and new ones; the result is sanitized and in the order of the
 /// record's releases.
 ///
-/// A new entry takes over its own capabilities; what else an old entry of the same key has stays there, with its day and
-/// versions, and what is not applicable stays with it. What an old entry has of a later day stays there, too.
+/// A new entry takes over its own capabilities; what else an old entry of the same key has stays there, with its day
+/// and versions, and what is not applicable stays with it. What an old entry has of a later day stays there, too.
 fn merged(
     old: &[VerifiedEntry],
     releases: &[&ReleaseVersion],

@@ -38,9 +38,9 @@ pub(super) struct CrioHandler {
 
 /// Builds the drop-in that makes Kata a handler of CRI-O.
 ///
-/// The keys are those that Kata's own installer writes (`tools/packaging/kata-deploy/binary/src/runtime/crio.rs@4.1.0`).
-/// A handler in a later file replaces one of the same name as a whole, so the earlier handler's additional keys are
-/// repeated.
+/// The keys are those that Kata's own installer writes
+/// (`tools/packaging/kata-deploy/binary/src/runtime/crio.rs@4.1.0`). A handler in a later file replaces one of the same
+/// name as a whole, so the earlier handler's additional keys are repeated.
 ///
 /// # Errors
 ///

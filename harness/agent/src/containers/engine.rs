@@ -1,4 +1,5 @@
-//! The containers of an environment: one containerd for all tests, a shared pod for each runtime, the controls' results.
+//! The containers of an environment: one containerd for all tests, a shared pod for each runtime, the controls'
+//! results.
 
 use super::containerd::ContainerdInstance;
 use super::cri::instance::CriInstance;

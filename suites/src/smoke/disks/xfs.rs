@@ -53,7 +53,8 @@ pub(super) fn image() -> Vec<u8> {
 
 /// Returns a `struct xfs_dsb`.
 fn superblock() -> Vec<u8> {
-    /// Version 5, with 32-bit link counts, aligned inodes, log version 2, extent flags, directories version 2, more bits.
+    /// Version 5, with 32-bit link counts, aligned inodes, log version 2, extent flags, directories version 2, more
+    /// bits.
     const VERSION: u16 = 5 | 0x20 | 0x80 | 0x400 | 0x1000 | 0x2000 | 0x8000;
     /// Lazy counters, attributes version 2, 32-bit project numbers, checksums.
     const FEATURES: u32 = 0x02 | 0x08 | 0x80 | 0x100;

@@ -48,9 +48,9 @@ const MANY: u8 = 64;
 /// 64 disks that are plugged into Kata's SCSI controller one after the other are each found at the address that Kata
 /// predicts, hold the data written to them, and can be unplugged.
 ///
-/// A pod has a block device for each volume, and with a block snapshotter one more for each container; both runtimes count
-/// them as LUNs of one target (`GetSCSIIdLun` in src/runtime/virtcontainers/utils/utils.go@4.1.0, `hotplug_block_device` in
-/// src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0).
+/// A pod has a block device for each volume, and with a block snapshotter one more for each container; both runtimes
+/// count them as LUNs of one target (`GetSCSIIdLun` in src/runtime/virtcontainers/utils/utils.go@4.1.0,
+/// `hotplug_block_device` in src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0).
 fn many_disks_are_hotplugged(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot()?;
     let machine = machine.as_mut();

@@ -32,8 +32,8 @@ const MANY: u32 = 8;
 /// The number of packets that each interface carries.
 const PACKETS: u32 = 8;
 
-/// 8 network interfaces that are plugged into Kata's PCI bridge one after the other are each found at the address that Kata
-/// predicts, and carry packets both ways.
+/// 8 network interfaces that are plugged into Kata's PCI bridge one after the other are each found at the address that
+/// Kata predicts, and carry packets both ways.
 ///
 /// A pod has one for each network that it is attached to; the bridge's slots are counted from 1 (`addDeviceToBridge` in
 /// src/runtime/virtcontainers/qemu_arch_base.go@4.1.0, `find_free_slot` in

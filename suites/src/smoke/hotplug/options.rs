@@ -173,8 +173,8 @@ const SECTORS: [u32; 2] = [4096, 8192];
 
 /// A disk that is plugged with other sector sizes has them in the guest, and holds the data written to it.
 ///
-/// With `block_device_logical_sector_size` and `block_device_physical_sector_size` a volume has the sectors of the host's
-/// device (`executePCIDeviceAdd` in src/runtime/pkg/govmm/qemu/qmp.go@4.1.0, `hotplug_block_device` in
+/// With `block_device_logical_sector_size` and `block_device_physical_sector_size` a volume has the sectors of the
+/// host's device (`executePCIDeviceAdd` in src/runtime/pkg/govmm/qemu/qmp.go@4.1.0, `hotplug_block_device` in
 /// src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0).
 fn plugged_disk_has_the_sectors_asked_for(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot()?;

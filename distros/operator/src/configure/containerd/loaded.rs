@@ -1,9 +1,9 @@
 //! Model of how containerd loads its configuration: the files it reads, and the runtimes that result.
 //!
 //! `LoadConfig`, `resolveImports`, `mergeConfig` and `ValidateV2` in `services/server/config/config.go` at v1.6.20 and
-//! v1.7.24; the same and `MigrateConfigTo` in `cmd/containerd/server/config/config.go` at v2.0.0 to v2.2.7, which differ
-//! in nothing that matters here; `LoadConfigWithPlugins` at v2.3.4; `migrateConfig` in `plugins/cri/runtime/plugin.go`
-//! at v2.1.4. Compared with `containerd config dump` of 1.6, 1.7, 2.1 and 2.2 by tests.
+//! v1.7.24; the same and `MigrateConfigTo` in `cmd/containerd/server/config/config.go` at v2.0.0 to v2.2.7, which
+//! differ in nothing that matters here; `LoadConfigWithPlugins` at v2.3.4; `migrateConfig` in
+//! `plugins/cri/runtime/plugin.go` at v2.1.4. Compared with `containerd config dump` of 1.6, 1.7, 2.1 and 2.2 by tests.
 
 use super::super::keys::is_marked_as_ours;
 use super::super::toml::{line_of, table_of, without_line};

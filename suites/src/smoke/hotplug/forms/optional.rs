@@ -1,8 +1,8 @@
 //! A disk that is plugged into the PCI bridge with settings other than the shipped ones.
 //!
-//! Go: `hotplugAddBlockDevice` in src/runtime/virtcontainers/qemu.go@4.1.0, `blockdevAddBaseArgs` and `executePCIDeviceAdd`
-//! in src/runtime/pkg/govmm/qemu/qmp.go@4.1.0.
-//! Rust: `hotplug_block_device` in src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0.
+//! Go: `hotplugAddBlockDevice` in src/runtime/virtcontainers/qemu.go@4.1.0, `blockdevAddBaseArgs` and
+//! `executePCIDeviceAdd` in src/runtime/pkg/govmm/qemu/qmp.go@4.1.0. Rust: `hotplug_block_device` in
+//! src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0.
 
 use super::{Disk, described, device_add, is_go, pci_disk};
 use crate::check::Stop;
