@@ -98,15 +98,15 @@ capabilities! {
     }
     VmmVsock {
         "vmm.vsock", "vsock", Vmm, IfProvided,
-        "host and guest talk over vhost-vsock, the channel of Kata's agent"
+        "host and guest talk over vhost-vsock, the channel to Kata's agent"
     }
     VmmNet {
         "vmm.net", "net", Vmm, IfProvided,
-        "packets cross the guest's network interface on a tap, moved by vhost-net and by QEMU itself"
+        "packets cross the guest's network interface on a tap, with vhost-net and without it"
     }
     VmmHotplugMemory {
         "vmm.hotplug.memory", "hot mem", Vmm, Required,
-        "memory that is plugged into a running guest is the guest's"
+        "a running guest can use memory that is plugged into it"
     }
     VmmHotplugCpu {
         "vmm.hotplug.cpu", "hot cpu", Vmm, IfProvided,
@@ -114,31 +114,31 @@ capabilities! {
     }
     VmmHotplugBlk {
         "vmm.hotplug.blk", "hot blk", Vmm, Required,
-        "a disk that is plugged into a running guest's SCSI controller, as Kata ships it, is where Kata predicts, and holds \
-         data"
+        "a disk that is plugged into a running guest's SCSI controller, as Kata ships it, appears where Kata predicts \
+         and holds data"
     }
     VmmHotplugNet {
         "vmm.hotplug.net", "hot net", Vmm, Required,
-        "a network interface that is plugged into a running guest is where Kata predicts, and carries packets; its other \
-         end is a socket, and taps are vmm.hotplug.tap's"
+        "a network interface that is plugged into a running guest appears where Kata predicts and carries packets; its \
+         other end is a socket, while vmm.hotplug.tap uses a tap"
     }
     VmmHotplugPciDisk {
         "vmm.hotplug.pci-disk", "hotplug.pci-disk", Vmm, Detail,
-        "a disk that is plugged into a running guest's PCI bridge, where Kata plugs disks if told to, is where Kata \
-         predicts, and holds data"
+        "a disk that is plugged into a running guest's PCI bridge, as Kata can be configured to do, appears where Kata \
+         predicts and holds data"
     }
     VmmHotplugRootPort {
         "vmm.hotplug.root-port", "hotplug.root-port", Vmm, Detail,
-        "a device that is plugged into a PCIe root port works, where Kata plugs VFIO devices if told to"
+        "a device that is plugged into a PCIe root port works; Kata can be configured to plug VFIO devices there"
     }
     VmmHotplugSwitchPort {
         "vmm.hotplug.switch-port", "hotplug.switch-port", Vmm, Detail,
-        "a device that is plugged into a PCIe switch works, where Kata plugs VFIO devices if told to"
+        "a device that is plugged into a PCIe switch works; Kata can be configured to plug VFIO devices there"
     }
     VmmHotplugTap {
         "vmm.hotplug.tap", "hotplug.tap", Vmm, Detail,
-        "a tap that is handed to a running QEMU as a descriptor carries packets, with vhost-net, and without where the \
-         runtime can do without"
+        "a tap that is passed to a running QEMU as a descriptor carries packets with vhost-net, and without it if the \
+         runtime supports that"
     }
     VmmHotplugMany {
         "vmm.hotplug.many", "hotplug.many", Vmm, Detail,
@@ -146,68 +146,67 @@ capabilities! {
     }
     VmmHotplugReadOnly {
         "vmm.hotplug.read-only", "hotplug.read-only", Vmm, Detail,
-        "a disk that is plugged read-only is read, and cannot be written"
+        "a disk that is plugged read-only can be read and cannot be written"
     }
     VmmBlockOptions {
         "vmm.block-options", "block-options", Vmm, Detail,
-        "a disk that is plugged has the queues and the sectors that were asked for, and what the guest discards is the \
-         host's again"
+        "a plugged disk has the requested queues and sector sizes, and what the guest discards is freed on the host"
     }
     VmmAioNative {
         "vmm.aio-native", "aio-native", Vmm, Detail,
-        "a disk that is plugged is read and written by the kernel's asynchronous I/O, past the page cache"
+        "QEMU reads and writes a plugged disk with the kernel's asynchronous I/O, bypassing the page cache"
     }
     VmmVmdk {
         "vmm.vmdk", "vmdk", Vmm, Detail,
-        "several files are one disk, by a list in the form of VMDK"
+        "several files form one disk through a VMDK descriptor"
     }
     VmmIoThread {
         "vmm.iothread", "iothread", Vmm, Detail,
-        "a disk that is plugged is served by a thread of its own, or of its controller"
+        "a plugged disk is served by its own I/O thread, or by that of its controller"
     }
     VmmVirtioMem {
         "vmm.virtio-mem", "virtio-mem", Vmm, Detail,
-        "a virtio-mem device makes a running guest's memory larger and smaller"
+        "a virtio-mem device enlarges and shrinks a running guest's memory"
     }
     VmmReclaim {
         "vmm.reclaim", "reclaim", Vmm, Detail,
-        "memory that a guest has freed is the host's again, by a balloon that reports free pages"
+        "memory that a guest has freed returns to the host through a balloon that reports free pages"
     }
     VmmHugepages {
         "vmm.hugepages", "hugepages", Vmm, Detail,
-        "a guest's memory is of the host's huge pages"
+        "a guest's memory consists of the host's huge pages"
     }
     VmmPrealloc {
         "vmm.prealloc", "prealloc", Vmm, Detail,
-        "all of a guest's memory is taken at its start"
+        "all of a guest's memory is allocated at its start"
     }
     VmmNuma {
         "vmm.numa", "numa", Vmm, Detail,
-        "a guest has several NUMA nodes, their memory bound to nodes of the host"
+        "a guest has several NUMA nodes, with their memory bound to nodes of the host"
     }
     VmmNumaDevice {
         "vmm.numa.device", "numa.device", Vmm, Detail,
-        "a device is in a NUMA node of the guest's, behind a root bus of that node"
+        "a device behind a root bus of one of the guest's NUMA nodes belongs to that node"
     }
     VmmTemplate {
         "vmm.template", "template", Vmm, Detail,
-        "guests are cloned from one whose state was saved"
+        "guests are cloned from the saved state of another guest"
     }
     VmmDump {
         "vmm.dump", "dump", Vmm, Detail,
-        "QEMU tells that a guest's kernel has panicked, and writes the guest's memory to a file"
+        "QEMU reports that a guest's kernel has panicked, and writes the guest's memory to a file"
     }
     VmmLegacySerial {
         "vmm.legacy-serial", "legacy-serial", Vmm, Detail,
-        "a guest has a serial port in the place of its console, and what it writes there reaches the host"
+        "a guest has a serial port instead of its console, and what it writes there reaches the host"
     }
     VmmMonitor {
         "vmm.monitor", "monitor", Vmm, Detail,
-        "QEMU opens a monitor for people, which answers"
+        "QEMU's human monitor answers"
     }
     VmmSandbox {
         "vmm.sandbox", "sandbox", Vmm, Detail,
-        "QEMU works under its own filter of system calls"
+        "QEMU works with its own system call filter"
     }
     VmmIommu {
         "vmm.iommu", "iommu", Vmm, Detail,
@@ -215,7 +214,7 @@ capabilities! {
     }
     VmmFirmware {
         "vmm.firmware", "firmware", Vmm, Detail,
-        "a guest boots by the distro's UEFI firmware"
+        "a guest boots with the distro's UEFI firmware"
     }
     VmmLongArguments {
         "vmm.long-arguments", "long-arguments", Vmm, Detail,
@@ -223,35 +222,35 @@ capabilities! {
     }
     VmmNetIp {
         "vmm.net.ip", "net.ip", Vmm, Detail,
-        "IPv4 and IPv6 cross a guest's network interface: on a tap, or where there is none on a socket"
+        "IPv4 and IPv6 cross a guest's network interface, which is on a tap, or on a socket if there are no taps"
     }
     VmmNetLink {
         "vmm.net.link", "net.link", Vmm, Detail,
-        "a guest's network interface has the hardware address that was asked for, and carries frames as small and as large \
-         as other networks have them"
+        "a guest's network interface has the requested hardware address, and carries frames of the sizes of networks \
+         with a smaller and with a larger MTU"
     }
     VmmNetQueues {
         "vmm.net.queues", "net.queues", Vmm, Detail,
-        "a guest's network interface has as many queues as the guest CPUs, and carries packets"
+        "a guest's network interface has a queue for each CPU of the guest, and carries packets"
     }
     VmmImageNvdimm {
         "vmm.image.nvdimm", "image.nvdimm", Vmm, Shown,
-        "QEMU gives a guest Kata's image as an NVDIMM, and its root filesystem is read there by DAX; the kernel \
-         of such a guest is Kata's own, because without an initrd a distro's has no drivers"
+        "QEMU gives a guest Kata's image as an NVDIMM, and the guest reads the root filesystem in it with DAX; Kata \
+         uses its own kernel for such guests, because a distro's kernel has no drivers without an initrd"
     }
     VmmImageBlk {
         "vmm.image.blk", "image.blk", Vmm, Shown,
-        "QEMU gives a guest Kata's image as a virtio-blk disk, and its root filesystem is read there; the kernel \
-         of such a guest is Kata's own, because without an initrd a distro's has no drivers"
+        "QEMU gives a guest Kata's image as a virtio-blk disk, and the guest reads the root filesystem in it; Kata \
+         uses its own kernel for such guests, because a distro's kernel has no drivers without an initrd"
     }
     VmmCloudHypervisor {
         "vmm.cloud-hypervisor", "cloud-hypervisor", Vmm, Detail,
-        "Cloud Hypervisor, told by its API what Kata tells it, boots the distro's kernel as an ELF file, and disk, vsock \
-         and virtio-fs of such a guest work"
+        "Cloud Hypervisor, controlled over its API as by Kata, boots the distro's kernel as an ELF file, and the \
+         guest's disk, vsock and virtio-fs work"
     }
     VmmFirecracker {
         "vmm.firecracker", "firecracker", Vmm, Detail,
-        "Firecracker, told what Kata tells it, boots the distro's kernel as an ELF file, and disk and vsock of such a guest \
+        "Firecracker, configured as by Kata, boots the distro's kernel as an ELF file, and the guest's disk and vsock \
          work"
     }
     VmmVhostUserBlk {
@@ -264,7 +263,7 @@ capabilities! {
     }
     VmmBuildGate {
         "vmm.build-gate", "build-gate", Vmm, Listed,
-        "QEMU offers what Kata's own build of it insists on and only settings ask for"
+        "QEMU offers the devices that Kata's own build of it requires and that only some settings use"
     }
     VmmAmdIommu {
         "vmm.amd-iommu", "amd-iommu", Vmm, Listed,
@@ -292,12 +291,12 @@ capabilities! {
     }
     KernelGuestMemory {
         "kernel.guest.memory", "k memory", Kernel, Detail,
-        "what Kata's settings ask of a guest's memory: volumes of huge pages, reports of pressure (PSI), generations of \
-         pages (LRU_GEN)"
+        "the guest's kernel has what Kata's settings need for memory: volumes of huge pages, reports of pressure \
+         (PSI), generations of pages (LRU_GEN)"
     }
     KernelGuestDevices {
         "kernel.guest.devices", "k devices", Kernel, Detail,
-        "rules say which devices a container's processes in a guest may open and make, and hold (cgroup v2, eBPF)"
+        "rules about which devices a container's processes in a guest may open and create take effect (cgroup v2, eBPF)"
     }
     KernelVerity {
         "kernel.verity", "verity", Kernel, Detail,
@@ -309,7 +308,7 @@ capabilities! {
     }
     KernelClock {
         "kernel.clock", "clock", Kernel, Detail,
-        "the distro's kernel as guest reads its host's clock, also after it was paused"
+        "the distro's kernel as a guest can read its host's clock, also after a pause"
     }
     HostKvm {
         "host.kvm", "kvm", Host, Detail,
@@ -317,40 +316,41 @@ capabilities! {
     }
     HostVhost {
         "host.vhost", "vhost", Host, Detail,
-        "the release's kernel gives Kata vhost-vsock and vhost-net"
+        "the release's kernel provides vhost-vsock and vhost-net for Kata"
     }
     HostNetwork {
         "host.network", "h net", Host, Detail,
-        "the release's kernel ties a pod's interface to a tap (tun, ingress, u32, mirred), and packets cross it"
+        "the release's kernel connects a pod's interface to a tap (tun, ingress, u32, mirred), and packets cross it"
     }
     HostRate {
         "host.rate", "rate", Host, Detail,
-        "the release's kernel limits what goes to a pod's tap (HTB)"
+        "the release's kernel limits the rate of packets to a pod's tap (HTB)"
     }
     HostNetworkModels {
         "host.network.models", "h models", Host, Detail,
-        "the release's kernel gives pods other interfaces and network models than the usual ones: macvlan, ipvlan, macvtap"
+        "the release's kernel supports other interfaces and network models for pods than the usual ones: macvlan, \
+         ipvlan, macvtap"
     }
     HostCgroups {
         "host.cgroups", "cgroups", Host, Detail,
-        "the host's cgroups have the controllers that Kata puts sandboxes under, and limits on processes, memory and \
+        "the host's cgroups have the controllers that Kata needs for sandboxes, and limits on processes, memory and \
          CPUs hold in them"
     }
     HostMemory {
         "host.memory", "shm", Host, Detail,
-        "guest memory, which virtio-fs shares, fits /dev/shm"
+        "a guest's memory, which virtio-fs shares, fits into /dev/shm"
     }
     HostIoUring {
         "host.io-uring", "io_uring", Host, Detail,
-        "the release's QEMU reads disks by io_uring on the release's kernel"
+        "the release's QEMU reads disks with io_uring on the release's kernel"
     }
     HostContainerd {
         "host.containerd", "containerd", Host, Detail,
-        "the release's containerd is there and runs"
+        "the release's containerd is present and runs"
     }
     HostCheck {
         "host.check", "check", Host, Detail,
-        "what `kata-runtime check` and `kata-ctl check` ask of a host holds"
+        "the host meets the requirements of `kata-runtime check` and `kata-ctl check`"
     }
     FsVirtioFs {
         "fs.virtio-fs", Share::VirtioFs.name(), Fs(VirtioFs), Required,
@@ -366,11 +366,11 @@ capabilities! {
     }
     FsVirtioFsHandles {
         "fs.virtio-fs.handles", "vfs handles", Fs(VirtioFs), Detail,
-        "virtiofsd holds no descriptor for a file that the guest only knows: it opens files by their handles"
+        "virtiofsd holds no descriptor for a file that the guest only knows, because it opens files by their handles"
     }
     FsVirtioFsXattrMap {
         "fs.virtio-fs.xattr-map", "vfs xattr map", Fs(VirtioFs), Detail,
-        "virtiofsd keeps the guest's extended attributes under a prefix, as --xattrmap asks"
+        "virtiofsd stores the guest's extended attributes under a prefix, as --xattrmap says"
     }
     FsVirtioFsCache {
         "fs.virtio-fs.cache", "vfs cache", Fs(VirtioFs), Detail,
@@ -378,23 +378,24 @@ capabilities! {
     }
     FsVirtioFsSandbox {
         "fs.virtio-fs.sandbox", "vfs sandbox", Fs(VirtioFs), Detail,
-        "virtio-fs works, and lets nobody out, with a virtiofsd that does not confine itself (--sandbox=none)"
+        "virtio-fs works, and no guest escapes from its share, with a virtiofsd that does not confine itself \
+         (--sandbox=none)"
     }
     FsVirtioFsThreads {
         "fs.virtio-fs.threads", "vfs threads", Fs(VirtioFs), Detail,
-        "virtio-fs works with a virtiofsd that serves requests by several threads"
+        "virtio-fs works with a virtiofsd that serves requests with several threads"
     }
     FsVirtioFsEnd {
         "fs.virtio-fs.end", "vfs end", Fs(VirtioFs), Detail,
-        "a virtiofsd that runs out of descriptors says so, and one that ends takes neither guest nor data with it"
+        "a virtiofsd that runs out of descriptors reports it, and one that ends takes neither guest nor data with it"
     }
     FsVirtioFsIntegrity {
         "fs.virtio-fs.integrity", "vfs integrity", Fs(VirtioFs), Detail,
-        "random work over virtio-fs shows no wrong byte (fsx), and what was synced outlives a killed VMM"
+        "random operations over virtio-fs show no wrong byte (fsx), and synced data survives the killing of the VMM"
     }
     FsVirtioFsPosix {
         "fs.virtio-fs.posix", "vfs posix", Fs(VirtioFs), Detail,
-        "pjdfstest sees no difference between virtio-fs and the native filesystem"
+        "pjdfstest finds no difference between virtio-fs and the native filesystem"
     }
     FsVirtio9p {
         "fs.virtio-9p", "9p", Fs(Virtio9p), Required,
@@ -406,11 +407,11 @@ capabilities! {
     }
     FsVirtio9pIntegrity {
         "fs.virtio-9p.integrity", "9p integrity", Fs(Virtio9p), Detail,
-        "random work over 9p shows no wrong byte (fsx), and what was synced outlives a killed VMM"
+        "random operations over 9p show no wrong byte (fsx), and synced data survives the killing of the VMM"
     }
     FsVirtio9pPosix {
         "fs.virtio-9p.posix", "9p posix", Fs(Virtio9p), Detail,
-        "pjdfstest sees no difference between 9p and the native filesystem"
+        "pjdfstest finds no difference between 9p and the native filesystem"
     }
     FsVirtioBlk {
         "fs.virtio-blk", "blk", Fs(VirtioBlk), Required,
@@ -418,43 +419,44 @@ capabilities! {
     }
     FsVirtioBlkIntegrity {
         "fs.virtio-blk.integrity", "blk integrity", Fs(VirtioBlk), Detail,
-        "random work on the block device shows no wrong byte (fsx), and what was synced outlives a killed VMM"
+        "random operations on the block device show no wrong byte (fsx), and synced data survives the killing of the \
+         VMM"
     }
     FsVirtioBlkPosix {
         "fs.virtio-blk.posix", "blk posix", Fs(VirtioBlk), Detail,
-        "pjdfstest sees no difference between the block device and the native filesystem"
+        "pjdfstest finds no difference between the block device and the native filesystem"
     }
     ContainersRunc {
         "containers.runc", "runc", Containers, Shown,
-        "containers run under the distro's containerd and runc, the control of Kata's"
+        "containers run under the distro's containerd and runc, as the control for Kata"
     }
     ContainersCri {
         "containers.cri", "cri", Containers, Detail,
-        "pods run by CRI, as Kubernetes runs them, under the distro's containerd and runc, the control of Kata's"
+        "pods run through CRI, as Kubernetes runs them, under the distro's containerd and runc, as the control for Kata"
     }
     ContainersBlock {
         "containers.block", "block", Containers, Detail,
-        "disks of the host are containers' under the distro's containerd and runc, the control of Kata's"
+        "containers can use disks of the host under the distro's containerd and runc, as the control for Kata"
     }
     ContainersHugePages {
         "containers.huge-pages", "huge pages", Containers, Detail,
-        "volumes of huge pages are containers' under the distro's containerd and runc, the control of Kata's"
+        "containers can use volumes of huge pages under the distro's containerd and runc, as the control for Kata"
     }
     ContainersDevmapper {
         "containers.devmapper", "devmapper", Containers, Detail,
-        "root filesystems are by containerd's devmapper snapshotter under runc, the control of Kata's"
+        "root filesystems from containerd's devmapper snapshotter work under runc, as the control for Kata"
     }
     ContainersBlockfile {
         "containers.blockfile", "blockfile", Containers, Detail,
-        "root filesystems are by containerd's blockfile snapshotter under runc, the control of Kata's"
+        "root filesystems from containerd's blockfile snapshotter work under runc, as the control for Kata"
     }
     ContainersErofs {
         "containers.erofs", "erofs", Containers, Detail,
-        "root filesystems are by containerd's EROFS snapshotter under runc, the control of Kata's"
+        "root filesystems from containerd's EROFS snapshotter work under runc, as the control for Kata"
     }
     ContainersDocker {
         "containers.docker", "docker", Containers, Detail,
-        "containers run by Docker's engine under the distro's containerd and runc, the control of Kata's"
+        "Docker's engine runs containers under the distro's containerd and runc, as the control for Kata"
     }
     KataSmoke {
         "kata.smoke", "kata", Kata, Shown,
@@ -474,32 +476,32 @@ capabilities! {
     }
     KataControl {
         "kata.control", "kata control", Kata, Detail,
-        "containers under Kata itself are paused, resumed and started again, run in several sandboxes at once, share their \
-         processes where asked to, have the limits of processes and sysctls asked for, and what they use is reported"
+        "containers under Kata itself can be paused, resumed and started again, run in several sandboxes at once, \
+         share their processes on request, have the requested process limits and sysctls, and their usage is reported"
     }
     KataBlock {
         "kata.block", "kata block", Kata, Detail,
-        "disks of the host are containers' volumes, as disks of their guest, under Kata itself"
+        "containers under Kata itself can use disks of the host as volumes, which are disks of their guest"
     }
     KataHugePages {
         "kata.huge-pages", "kata huge pages", Kata, Detail,
-        "volumes of huge pages are containers', of their guest's memory, under Kata itself"
+        "containers under Kata itself can use volumes of huge pages, which are in their guest's memory"
     }
     KataDevmapper {
         "kata.devmapper", "kata devmapper", Kata, Detail,
-        "root filesystems by containerd's devmapper snapshotter are disks of their guest under Kata itself"
+        "root filesystems from containerd's devmapper snapshotter are disks of the guest under Kata itself"
     }
     KataBlockfile {
         "kata.blockfile", "kata blockfile", Kata, Detail,
-        "root filesystems by containerd's blockfile snapshotter are disks of their guest under Kata itself"
+        "root filesystems from containerd's blockfile snapshotter are disks of the guest under Kata itself"
     }
     KataErofs {
         "kata.erofs", "kata erofs", Kata, Detail,
-        "root filesystems by containerd's EROFS snapshotter are stacked in their guest under Kata itself"
+        "root filesystems from containerd's EROFS snapshotter are stacked in the guest under Kata itself"
     }
     KataHelpers {
         "kata.helpers", "kata helpers", Kata, Detail,
-        "a container under Kata itself ends, and nothing of it stays, when its virtiofsd or its shim was killed"
+        "a container under Kata itself ends and leaves nothing behind if its virtiofsd or its shim is killed"
     }
     KataCheck {
         "kata.check", "kata check", Kata, Detail,
@@ -519,24 +521,24 @@ capabilities! {
     }
     KataDocker {
         "kata.docker", "kata docker", Kata, Detail,
-        "containers run by Docker's engine under Kata itself"
+        "Docker's engine runs containers under Kata itself"
     }
     KataCri {
         "kata.cri", "kata cri", Kata, Detail,
-        "pods run by CRI, as Kubernetes runs them, under Kata itself"
+        "pods run through CRI, as Kubernetes runs them, under Kata itself"
     }
     KataCriStreaming {
         "kata.cri.streaming", "kata cri streaming", Kata, Detail,
-        "the streams of a pod's processes and its logs arrive by CRI under Kata itself: exec, attach"
+        "the streams and logs of a pod's processes arrive through CRI under Kata itself: exec, attach"
     }
     KataCriResources {
         "kata.cri.resources", "kata cri resources", Kata, Detail,
-        "CPUs and memory of a pod that runs can be changed and are reported by CRI under Kata itself, and it is in the control \
-         group that was asked for"
+        "CPUs and memory of a running pod can be changed and are reported through CRI under Kata itself, and the pod \
+         is in the requested control group"
     }
     KataCriSecurity {
         "kata.cri.security", "kata cri security", Kata, Detail,
-        "what confines a pod by CRI is in force under Kata itself: capabilities, seccomp, devices, privileges"
+        "the restrictions that CRI sets for a pod hold under Kata itself: capabilities, seccomp, devices, privileges"
     }
 }
 

@@ -266,7 +266,7 @@ mod tests {
           fs.virtio-fs  option   --thread-pool-size=1                      src/runtime-rs/Makefile@4.0.0  virtio_fs_extra_args as shipped
           fs.virtio-fs  option   -o announce_submounts                     src/runtime-rs/Makefile@4.0.0  virtio_fs_extra_args as shipped
           fs.virtio-fs  line     Waiting for vhost-user socket connection  src/runtime-rs/crates/resource/src/share_fs/share_virtio_fs_standalone.rs@4.0.0  on stderr: the runtime waits for it, without a deadline
-          -             version  1.0.0 or later                            src/runtime-rs/crates/resource/src/share_fs/share_virtio_fs_standalone.rs@4.0.0  (informs only)  the long options; no C daemon has them
+          -             version  1.0.0 or later                            src/runtime-rs/crates/resource/src/share_fs/share_virtio_fs_standalone.rs@4.0.0  (informs only)  it needs the long options, which no C daemon has
         "#
         );
     }

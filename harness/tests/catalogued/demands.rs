@@ -209,14 +209,14 @@ const HEAD: &str = "\
 ";
 
 const INTRODUCTION: &str = "
-*By use*: a test fails where it does not work.
-*By use, under Kata*: the same, and it takes a Kata that is brought along (`--kata`).
-*In part*: the rest is named.
-What a test only looks up in a list (*offered*) proves nothing here.
-*Default path*: what an ordinary pod meets under a maintained profile as shipped, or what \"can Kata run here?\" asks for.
+*By use*: a test fails if it does not work.
+*By use, under Kata*: the same, but only in runs that are given a Kata (`--kata`).
+*In part*: the tests leave out a part, which is named.
+A test that only looks something up in a list (*offered*) proves nothing here.
+*Default path*: an ordinary pod depends on it under a maintained profile as shipped, or \"can Kata run here?\" requires it.
 
-*Fault* says whether something was broken on purpose to see the proof fail: there is a fault of one of these very tests (test), of the same body under another share or runtime (body), of a capability that one of them proves (capability), or none (–).
-A fault that turns a test red need not be a fault of the demand itself; which faults were tried, and whether they were caught, says [the list of faults](faults.md).
+*Fault* says whether something was broken on purpose to see the proof fail: a fault for one of these tests (test), for the same body with another share or runtime (body), for a capability that one of them proves (capability), or no fault (–).
+A fault that makes a test fail need not concern the demand itself; [the list of faults](faults.md) says which faults were tried, and whether they were caught.
 ";
 
 /// Returns the document.
@@ -229,13 +229,13 @@ pub(crate) fn markdown(groups: &[Group], faults: &[Fault]) -> String {
     // Writing to a string cannot fail.
     let _ = writeln!(
         out,
-        "By use {used} of {total}, {used_by_default} of them on the default path, which has {by_default}."
+        "{used} of {total} are proved by use, {used_by_default} of them on the default path, which has {by_default}."
     );
     out += INTRODUCTION;
     totals(&mut out, &all, faults);
-    out += "\n## Default path: what no test proves, or only in part\n\n";
+    out += "\n## Default path: demands that no test proves, or only in part\n\n";
     if used_by_default + under_kata_by_default == by_default {
-        out += "Nothing: every one of them is proved by use, some of them under Kata alone.\n";
+        out += "None: all of them are proved by use, some of them only under Kata.\n";
     }
     for demand in all.iter().filter(|demand| demand.default_path) {
         let reason = match demand.state() {

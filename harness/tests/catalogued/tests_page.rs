@@ -23,10 +23,10 @@ const HEAD: &str = "\
 ";
 
 const INTRODUCTION: &str = "\
-A body that is tried on several shares, with several settings of virtiofsd, or under both runtimes is a test for each.
-The text of each is the comment above its body; `kata-qualify explain TEST` prints it, with the profiles that the test applies to and what blocks it.
-*Faults* are those of `harness/tests/seeded/corpus` that are to turn one of these tests red; [the list of faults](faults.md) says whether they did.
-What else shows that a test can fail (system calls and guests that lie, in `suites`) is not listed.
+A body that is tried on several shares, with several settings of virtiofsd, or under both runtimes counts as one test for each.
+The text of a test is the comment above its body; `kata-qualify explain TEST` prints it, with the profiles that the test applies to and what blocks it.
+*Faults* are those of `harness/tests/seeded/corpus` that must make one of these tests fail; [the list of faults](faults.md) says whether they did.
+Other proofs that a test can fail (system calls and guests that lie, in `suites`) are not listed.
 A test that has a guest also needs 1 GiB of memory and room for 256 processes.
 
 | runs | where |

@@ -211,15 +211,15 @@ pub(crate) fn percent(all: &[Judged], right: impl Fn(Judged) -> bool) -> usize {
 const HEAD: &str = "\
 # Seeded faults
 
-<!-- Made of the corpus and `harness/tests/seeded/tried.json` by `UPDATE_TESTS_DOC=1 cargo test --package harness --test faults`: do not edit. -->
+<!-- Made from the corpus and `harness/tests/seeded/tried.json` by `UPDATE_TESTS_DOC=1 cargo test --package harness --test faults`: do not edit. -->
 
-Each of these faults is put into a release, or under the harness, and `kata-qualify` is run on it.
-A run has *caught* a fault if it says that something is wrong.
-It has the right *capability* if it takes away those that the fault breaks and no others, and the right *component* if it blames that one and no other.
-A guest of an emulated machine fails for nobody's fault where no container shows the failure, too: there a run must leave these capabilities inconclusive, and the tests that failed must blame the right component.
-A fault of the infrastructure must be told as an error, take nothing away and blame nobody; with some a run may also do as if nothing were wrong.
-*Tried* is the day and how many seconds it took; a fault that was changed since counts as not tried.
-The corpus is `harness/tests/seeded/corpus`; how it is tried stands in `CONTRIBUTING.md`.
+Each of these faults is put into a release or into the harness's infrastructure, and `kata-qualify` is run on it.
+A run has *caught* a fault if it reports that something is wrong.
+The *capability* is right if exactly the capabilities that the fault breaks became unsupported, and the *component* is right if no other component is blamed.
+If a guest in an emulated machine fails and no container shows the same failure, the verdict blames nobody: the run must leave these capabilities inconclusive, but the failed tests must still name the right component.
+A fault of the infrastructure must be reported as an error, make no capability unsupported and blame nobody; with some of them, a run may also pass.
+*Tried* is the day of the latest try and its length in seconds; a fault that has changed since then counts as not tried.
+The corpus is `harness/tests/seeded/corpus`; `CONTRIBUTING.md` explains how it is tried.
 
 ";
 

@@ -48,7 +48,7 @@ fn an_initrd_of_the_distros_tool_boots(containers: &dyn Containers) -> Check {
 
 /// A container runs in a guest of Kata's own kernel and initrd, under the distro's VMM.
 ///
-/// A smoke test that tells a fault of the distro's kernel from one of its VMM.
+/// This smoke test distinguishes a fault of the distro's kernel from one of its VMM.
 fn katas_own_kernel_boots(containers: &dyn Containers) -> Check {
     let finished = containers.run_with(GuestFiles::Katas, &Container::new(&["facts"]))?;
     let facts = parse_facts(&finished)?;

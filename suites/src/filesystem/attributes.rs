@@ -42,11 +42,11 @@ fn set(path: &Path, name: &str, value: &[u8]) -> Result<(), Stop> {
     setxattr(path, name, value, XattrFlags::empty()).doing(format_args!("setting {name} of {}", path.display()))
 }
 
-/// A user attribute holds any bytes (none included, except over 9p, whose protocol removes by setting nothing) on files
-/// and directories, and stays through a rename.
+/// The value of a user attribute may be any bytes, on files and directories, and survives a rename; it may also be
+/// empty, except over 9p, whose protocol removes an attribute by setting an empty value.
 ///
 /// overlayfs in a guest needs attributes on the share for its upper layer (Kata, how-to-run-docker-with-kata), and file
-/// capabilities live in them; Kata passes `--xattr` only when asked to.
+/// capabilities are attributes; Kata passes `--xattr` only on request.
 fn attributes_round_trip(site: &Site) -> Check {
     let (file, directory) = (site.file("file", "x")?, site.directory("directory")?);
     for path in [&file, &directory] {
@@ -67,10 +67,10 @@ fn attributes_round_trip(site: &Site) -> Check {
     refused(short, &[Errno::RANGE], "getting 7 bytes into a buffer of 3")
 }
 
-/// listxattr(2) names each attribute once, and a removed one is gone: ENODATA.
+/// listxattr(2) names each attribute once, and a removed attribute is gone (ENODATA).
 ///
-/// tar, rsync and image builders copy what is listed; what is missing there is lost, and names the daemon adds or
-/// rewrites (its `-o xattrmap`) must not show.
+/// tar, rsync and image builders copy the listed attributes, so an attribute that is missing from the list is lost;
+/// names that the daemon adds or rewrites (its `-o xattrmap`) must not be visible.
 fn attributes_are_listed_and_removed(site: &Site) -> Check {
     let file = site.file("file", "x")?;
     for name in ["user.one", "user.two", "user.three"] {
@@ -90,9 +90,9 @@ fn attributes_are_listed_and_removed(site: &Site) -> Check {
     refused(removexattr(&file, "user.two"), &[Errno::NODATA], "removing an attribute twice")
 }
 
-/// XATTR_CREATE refuses an attribute that exists (EEXIST), XATTR_REPLACE one that does not (ENODATA).
+/// XATTR_CREATE fails for an existing attribute (EEXIST), and XATTR_REPLACE for a missing one (ENODATA).
 ///
-/// setxattr(2); programs in containers take locks and marks this way, and the flags must reach the host.
+/// setxattr(2) specifies this; programs in containers set locks and marks this way, so the flags must reach the host.
 fn attributes_honour_create_and_replace(site: &Site) -> Check {
     let file = site.file("file", "x")?;
     let replace = setxattr(&file, "user.a", b"1", XattrFlags::REPLACE);
@@ -104,11 +104,11 @@ fn attributes_honour_create_and_replace(site: &Site) -> Check {
     same_bytes(&get(&file, "user.a").doing("getting user.a")?, b"3", "user.a")
 }
 
-/// A value of 2 KiB is kept; one of 64 KiB is kept whole or refused (ENOSPC, E2BIG, ERANGE), never cut; a name of 256
-/// bytes is refused.
+/// A value of 2 KiB is kept; one of 64 KiB is kept whole or refused (ENOSPC, E2BIG, ERANGE), but never truncated; a
+/// name of 256 bytes is refused.
 ///
-/// Signatures (IMA, composefs) take some hundred bytes to a few KiB, and a truncated one fails verification long after
-/// it was written.
+/// Signatures (IMA, composefs) have some hundred bytes to a few KiB, and the verification of a truncated one fails long
+/// after it was written.
 fn large_attributes_are_kept_or_refused_cleanly(site: &Site) -> Check {
     let file = site.file("file", "x")?;
     set(&file, "user.large", &noise(1, 2_048))?;
@@ -215,8 +215,8 @@ fn acl_for(user: u32, permissions: u16) -> Vec<u8> {
 
 /// An ACL admits the user that it names and nobody else, whichever process asks, and is read back byte for byte.
 ///
-/// virtiofsd offers ACLs with `--posix-acl` (1.2 on); without enforcement a volume that an admin protects by ACL on the
-/// node is open in the pod.
+/// virtiofsd supports ACLs with `--posix-acl` (from 1.2 on); if nobody enforces them, a volume that an admin protects
+/// by an ACL on the node is open in the pod.
 fn acls_grant_and_deny(site: &Site) -> Check {
     let file = site.file("file", "contents")?;
     chmod(&file, Mode::from_raw_mode(0o600)).doing("chmod 600")?;

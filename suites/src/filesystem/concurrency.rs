@@ -33,8 +33,8 @@ fn in_threads<T: Send>(body: impl Fn(usize) -> Result<T, Stop> + Sync) -> Result
     })
 }
 
-/// Four threads, each with its own descriptor, write interleaved blocks of one file; in the end every block is its
-/// writer's.
+/// Four threads, each with its own descriptor, write interleaved blocks of one file; in the end every block has the
+/// bytes of its writer.
 ///
 /// Databases and parallel downloads in a container do this; the guest's page cache must merge partial pages of several
 /// writers without loss.
@@ -54,9 +54,10 @@ fn concurrent_writers_keep_to_their_ranges(site: &Site) -> Check {
     same_bytes(&seen, &expected, "a file of four concurrent writers")
 }
 
-/// Records that four threads append with O_APPEND are all there, whole, once, and each thread's in order.
+/// Records that four threads append with O_APPEND are all there, complete and unique, and those of each thread are in
+/// order.
 ///
-/// POSIX makes seeking and writing one step under O_APPEND; several processes of a pod write one log this way.
+/// POSIX makes seeking and writing one step with O_APPEND; several processes of a pod write one log this way.
 fn concurrent_appenders_lose_nothing(site: &Site) -> Check {
     let path = site.file("log", "")?;
     let counts = in_threads(|index| {
@@ -98,9 +99,10 @@ fn concurrent_appenders_lose_nothing(site: &Site) -> Check {
     Ok(())
 }
 
-/// Four threads make, rename and remove files in one directory at once, and in the end it holds exactly what they left.
+/// Four threads make, rename and remove files in one directory at the same time; in the end it contains exactly the
+/// files that they left.
 ///
-/// Parallel builds and package installations do just that; a daemon with its own table of inodes must keep it right
+/// Parallel builds and package installations do this; a daemon that has its own table of inodes must keep it correct
 /// under such load.
 fn concurrent_makers_share_a_directory(site: &Site) -> Check {
     let counts = in_threads(|index| {

@@ -119,8 +119,8 @@ fn try_everything(pair: &mut Pair<'_>, outside: &Outside, name: &str, what: &str
 /// Symlinks in the share that point to a file of the host, absolute or by `..`, are resolved in the guest: it never
 /// reads, writes or changes the host's file.
 ///
-/// The guest is untrusted (that is why it is a VM); a server that follows links on the host hands it the node, as
-/// CVE-2016-9602 did in QEMU's 9p.
+/// The guest is untrusted, which is why it is a VM; a server that follows links on the host gives it access to the
+/// node, as QEMU's 9p server did (CVE-2016-9602).
 fn symlinks_of_the_host_do_not_lead_out(pair: &mut Pair<'_>) -> Check {
     let outside = Outside::of(pair)?;
     symlink(outside.secret(), pair.on_host("absolute")).doing("the host, making an absolute symlink")?;
@@ -138,10 +138,10 @@ fn symlinks_of_the_host_do_not_lead_out(pair: &mut Pair<'_>) -> Check {
     outside.must_be_untouched("creating through a symlink to a directory of the host")
 }
 
-/// Symlinks that the guest itself makes do not lead it out of the share, nor do they mislead the daemon when it makes,
-/// renames or links below them.
+/// Symlinks that the guest makes do not lead out of the share, and do not mislead the daemon when it makes, renames or
+/// links files below them.
 ///
-/// A container chooses these links freely; the daemon must use openat(2) with O_NOFOLLOW or O_PATH and its own
+/// A container can choose these links freely; the daemon must use openat(2) with O_NOFOLLOW or O_PATH and its own
 /// namespace, never paths.
 fn symlinks_of_the_guest_do_not_lead_out(pair: &mut Pair<'_>) -> Check {
     let outside = Outside::of(pair)?;
@@ -174,11 +174,11 @@ fn symlinks_of_the_guest_do_not_lead_out(pair: &mut Pair<'_>) -> Check {
     Ok(())
 }
 
-/// `..` at the share's root stays in the guest: it shows nothing of the host's parent directory and makes nothing
-/// there.
+/// `..` at the share's root stays in the share: it shows nothing of the host's parent directory, and nothing can be
+/// made there.
 ///
-/// The FUSE and 9p requests name a parent and an entry, and `..` of the root is the guest's to answer; a server that
-/// resolved it itself would step out of its directory.
+/// FUSE and 9p requests name a parent and an entry, and the guest itself resolves `..` at the root; a server that
+/// resolved it would leave its directory.
 fn dot_dot_does_not_lead_out(pair: &mut Pair<'_>) -> Check {
     let outside = Outside::of(pair)?;
     let climb: PathBuf = std::iter::repeat_n("..", 40).collect();

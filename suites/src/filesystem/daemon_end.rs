@@ -34,8 +34,8 @@ const NATIVELY: usize = 100;
 /// closing them it can open files again.
 ///
 /// virtiofsd has its own limit (`--rlimit-nofile`), and one pod with many open files can reach it: the pod must get the
-/// same error as on a node, and neither pod nor daemon may end. Natively, where there is no daemon, a hundred files
-/// open.
+/// same error as on a node, and neither pod nor daemon may end. Natively, without a daemon, the test can open a hundred
+/// files.
 fn running_out_of_descriptors_is_an_errno(site: &Site) -> Check {
     let most = if site.share.is_some() { FILES } else { NATIVELY };
     let mut held = Vec::new();

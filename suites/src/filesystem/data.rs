@@ -32,10 +32,10 @@ fn open_both(path: &Path) -> Result<File, Stop> {
     options.open(path).doing(format_args!("opening {} for reading and writing", path.display()))
 }
 
-/// Reads and writes of odd sizes around a page, a request of 128 KiB and 1 MiB bring back every byte, and a read past
-/// the end is short.
+/// Reads and writes of odd sizes around a page, a request of 128 KiB and 1 MiB return every byte, and a read beyond the
+/// end is short.
 ///
-/// A share splits large requests (FUSE by max_write, 9p by msize), and off-by-one errors hide at those edges.
+/// A share splits large requests (FUSE by max_write, 9p by msize), and off-by-one errors occur at these boundaries.
 fn odd_sizes_round_trip(site: &Site) -> Check {
     let edges = [1, 511, 4095, 4096, 4097, 131_071, 131_073, 1_048_575, 1_048_576, 1_048_577];
     let path = site.path("file");
@@ -62,7 +62,7 @@ fn odd_sizes_round_trip(site: &Site) -> Check {
     Ok(())
 }
 
-/// A file with 64 MiB of hole and one written block takes little space, and the hole reads as zeros; SEEK_HOLE finds
+/// A file with a hole of 64 MiB and one written block takes little space, and the hole reads as zeros; SEEK_HOLE finds
 /// the hole if the filesystem supports it.
 ///
 /// Disk images and databases in containers are sparse; a share that fills holes fills the host's disk.
@@ -94,8 +94,8 @@ fn sparse_files_stay_sparse(site: &Site) -> Check {
 /// A file may be larger than 4 GiB: data written just below, across and beyond that offset is read back from there, and
 /// not from the offset modulo 4 GiB.
 ///
-/// Every field of the way (FUSE, 9p, the daemon) must be 64 bits wide; images and models in containers are larger than
-/// this.
+/// Every field on the way (FUSE, 9p, the daemon) must be 64 bits wide; images and models in containers are larger than
+/// 4 GiB.
 fn files_may_exceed_4_gib(site: &Site) -> Check {
     let path = site.path("large");
     let file = open_both(&path)?;
@@ -116,10 +116,11 @@ fn files_may_exceed_4_gib(site: &Site) -> Check {
     Ok(())
 }
 
-/// Truncating cuts the file; extending it again shows zeros, never the bytes that were cut; the size is right on every
-/// descriptor at once.
+/// Truncating shortens a file; extending it again shows zeros, never the bytes that were removed; every descriptor
+/// shows the right size at once.
 ///
-/// POSIX ftruncate; otherwise a container reads data it deleted, and SQLite finds a corrupt journal.
+/// POSIX's ftruncate demands this; otherwise a container reads data that it deleted, and SQLite finds a corrupt
+/// journal.
 fn truncation_cuts_and_extends_with_zeros(site: &Site) -> Check {
     let path = site.file("file", noise(5, 20_000))?;
     let (one, two) = (open_both(&path)?, open_both(&path)?);
@@ -137,10 +138,10 @@ fn truncation_cuts_and_extends_with_zeros(site: &Site) -> Check {
     refused(reader.set_len(1), &[Errno::INVAL, Errno::BADF], "ftruncate through a read-only descriptor")
 }
 
-/// fallocate(2) extends the file with zeros and reserves its space, and punching a hole zeroes just the hole.
+/// fallocate(2) extends a file with zeros and reserves its space, and punching a hole zeroes exactly the hole.
 ///
-/// Databases and image tools reserve space this way; FUSE has had the request since Linux 3.5 while Linux's 9p client
-/// has none, so this is not tried on 9p.
+/// Databases and image tools reserve space this way. FUSE has had the request since Linux 3.5; Linux's 9p client has
+/// none, so this is not tried on 9p.
 fn fallocate_reserves_and_punches(site: &Site) -> Check {
     let path = site.file("file", noise(6, 16_384))?;
     let file = open_both(&path)?;
@@ -163,11 +164,10 @@ fn fallocate_reserves_and_punches(site: &Site) -> Check {
     same_bytes(&fs::read(&path).doing("reading the file")?, &expected, "a file with a punched hole")
 }
 
-/// Data written with O_DIRECT is read back by ordinary reads and the reverse; a filesystem may refuse the flag with
-/// EINVAL when opening.
+/// Ordinary reads return data written with O_DIRECT, and vice versa; a filesystem may refuse the flag with EINVAL when
+/// a file is opened.
 ///
-/// Databases ask for O_DIRECT and accept a refusal; what they cannot accept is a cache that shows older bytes than the
-/// disk.
+/// Databases request O_DIRECT and can handle a refusal, but not a cache that shows older bytes than the disk.
 fn direct_io_round_trips(site: &Site) -> Check {
     let path = site.file("file", noise(7, 65_536))?;
     let flags = OFlags::RDWR | OFlags::DIRECT | OFlags::CLOEXEC;
@@ -189,11 +189,10 @@ fn direct_io_round_trips(site: &Site) -> Check {
     same_bytes(&window[..4096], &noise(9, 4096), "a direct read after an ordinary write")
 }
 
-/// copy_file_range(2) copies exactly the range, or refuses with an errno on which programs fall back, leaving the
-/// target untouched.
+/// copy_file_range(2) copies exactly the range, or leaves the target unchanged and refuses with an errno on which
+/// programs fall back.
 ///
-/// coreutils and Go use it for every copy in a container; Linux 5.6 and earlier corrupted it over FUSE with cached
-/// writes.
+/// coreutils and Go use it for every copy in a container; Linux up to 5.6 corrupted it over FUSE with cached writes.
 fn copy_file_range_copies_or_refuses_cleanly(site: &Site) -> Check {
     let from = open_both(&site.file("from", noise(10, 100_000))?)?;
     let to = open_both(&site.path("to"))?;
@@ -220,8 +219,8 @@ fn copy_file_range_copies_or_refuses_cleanly(site: &Site) -> Check {
 
 /// fsync(2), fdatasync(2), syncfs(2) and fsync of a directory succeed, and the data is unchanged.
 ///
-/// Databases and package managers refuse to go on after EIO or EINVAL from fsync; FUSE has a request of its own for
-/// directories (FSYNCDIR).
+/// Databases and package managers give up after EIO or EINVAL from fsync; FUSE has a separate request for directories
+/// (FSYNCDIR).
 fn files_and_directories_can_be_synced(site: &Site) -> Check {
     let path = site.file("file", "before;")?;
     let mut file = OpenOptions::new().append(true).open(&path).doing("opening the file")?;

@@ -25,7 +25,7 @@ pub(super) static ROWS: &[Row] = &[
 /// with the right type.
 ///
 /// A listing of this size needs many READDIR requests with offsets between them; mail spools and package caches have
-/// such directories, and virtiofsd 1.14 still fixed its directory cookies (Kata 4.1.0 release notes).
+/// such directories, and as late as version 1.14 virtiofsd fixed its directory cookies (Kata 4.1.0 release notes).
 fn ten_thousand_entries_are_listed_once(site: &Site) -> Check {
     let count = site.effort.of(10_000, 100_000);
     make_empty_files(&site.dir, count)?;
@@ -48,9 +48,9 @@ fn ten_thousand_entries_are_listed_once(site: &Site) -> Check {
     Ok(())
 }
 
-/// Deleting the entries that a listing has already returned neither hides nor repeats those still to come.
+/// Deleting the entries that a listing has already returned neither hides nor repeats the remaining ones.
 ///
-/// POSIX (readdir) leaves open only whether the changed entries appear; `rm -r` in a container works just like this and
+/// POSIX (readdir) leaves open only whether the changed entries appear; `rm -r` in a container works this way, and
 /// leaves files behind on a share that counts positions.
 fn deleting_while_listing_hides_nothing(site: &Site) -> Check {
     let count = 1_000;
@@ -75,7 +75,7 @@ fn deleting_while_listing_hides_nothing(site: &Site) -> Check {
     std::fs::create_dir(&site.dir).doing("making the directory again")
 }
 
-/// The position that readdir gives with an entry leads, after seekdir, to the same rest of the listing.
+/// After seekdir to the position that readdir gave with an entry, the rest of the listing is the same.
 ///
 /// NFS servers and programs with telldir(3) in a container rely on it (POSIX seekdir); virtiofsd passes the host's
 /// 64-bit cookies through.
@@ -100,10 +100,10 @@ fn a_listing_can_be_resumed_at_any_entry(site: &Site) -> Check {
     Ok(())
 }
 
-/// A new entry is in the next listing and a removed one is not, through a descriptor that was open before.
+/// A descriptor that is already open lists a new entry at the next listing, and no longer lists a removed one.
 ///
-/// A guest that caches listings (FUSE does, with cache=always) must drop them on its own changes, or a container's `ls`
-/// lies about its own files.
+/// A guest that caches listings (FUSE does, with cache=always) must drop them after its own changes; otherwise `ls` in
+/// a container is wrong about the container's own files.
 fn a_directory_lists_what_was_just_made_and_removed(site: &Site) -> Check {
     let fd = open_dir(&site.dir)?;
     let names = |fd: &OwnedFd| -> Result<Vec<String>, Stop> {

@@ -31,7 +31,8 @@ const ROUNDS: (u64, u64) = (60, 3_000);
 
 /// Data that the guest wrote and fsynced is on the host, whole, even if the VMM is killed right after fsync returned.
 ///
-/// POSIX fsync; a pod's database commits on that promise, and the OOM killer takes VMMs without asking.
+/// POSIX's fsync promises this; a pod's database relies on it for its commits, and the OOM killer can kill a VMM at any
+/// time.
 fn fsync_survives_killing_the_vmm(pair: &mut Pair<'_>) -> Check {
     let large = noise(4, 200_000);
     pair.guest_writes("small", b"committed", true)?;
@@ -68,7 +69,7 @@ fn synced_renames_survive_killing_the_vmm(pair: &mut Pair<'_>) -> Check {
 /// When the VMM is killed while the guest writes blocks at random places, syncing each before the next, no synced block
 /// is missing or torn on the host.
 ///
-/// Databases write this way, and the OOM killer takes VMMs without asking. The places and contents follow from the
+/// Databases write this way, and the OOM killer can kill a VMM at any time. The places and contents follow from the
 /// run's seed.
 fn random_writes_survive_killing_the_vmm(pair: &mut Pair<'_>) -> Check {
     let seed = pair.effort.seed;

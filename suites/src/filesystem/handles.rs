@@ -23,7 +23,7 @@ pub(super) static ROWS: &[Row] = &[
 /// A file whose last name is removed can still be read, written, extended and stat'ed through its descriptor, with a
 /// link count of 0, and a new file of that name is a different one.
 ///
-/// POSIX unlink; every temporary file made with tmpfile(3) works this way, and 9p failed here for years
+/// POSIX's unlink demands this; every temporary file made with tmpfile(3) works this way, and 9p failed here for years
 /// (kata-containers/runtime, "unlinked but open").
 fn unlinked_but_open_files_stay_usable(site: &Site) -> Check {
     let path = site.file("file", "before")?;
@@ -45,9 +45,10 @@ fn unlinked_but_open_files_stay_usable(site: &Site) -> Check {
     same_bytes(&fs::read(&path).doing("reading the new file")?, b"another", "a new file of the removed name")
 }
 
-/// A directory that is removed while open lists nothing any more and takes no new file (ENOENT).
+/// A directory that is removed while it is open lists nothing any more, and no file can be made in it (ENOENT).
 ///
-/// POSIX rmdir; a process whose working directory is removed must get an error rather than write into nowhere.
+/// POSIX's rmdir demands this; a process whose working directory is removed must get an error instead of losing what it
+/// writes.
 fn a_removed_directory_is_empty_and_takes_nothing(site: &Site) -> Check {
     let path = site.directory("directory")?;
     let held = File::open(&path).doing("opening the directory")?;

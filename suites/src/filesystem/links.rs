@@ -24,10 +24,10 @@ pub(super) static ROWS: &[Row] = &[
     row!(Guest(inode_numbers_are_stable_and_distinct), FILES),
 ];
 
-/// Relative symlinks resolve from their own directory, absolute ones from the guest's root, dangling ones give ENOENT
-/// until their target appears; writing goes through.
+/// Relative symlinks are resolved from their own directory and absolute ones from the guest's root; dangling ones give
+/// ENOENT until their target appears; writing through a symlink reaches its target.
 ///
-/// A container's root is full of all three (`/lib`, `/etc/alternatives`), and on a share it is the guest that must
+/// A container's root has many symlinks of all three kinds (`/lib`, `/etc/alternatives`), and on a share the guest must
 /// resolve them.
 fn symlinks_lead_where_they_say(site: &Site) -> Check {
     let below = site.directory("below")?;
@@ -60,9 +60,9 @@ fn symlinks_lead_where_they_say(site: &Site) -> Check {
     Ok(())
 }
 
-/// A symlink to itself, a circle of two, and a chain of more than forty end in ELOOP, never in a hang.
+/// A symlink to itself, a circle of two, and a chain of more than forty fail with ELOOP, and never hang.
 ///
-/// POSIX demands an end and Linux sets it at 40; a daemon that resolved links itself could be kept busy by a container.
+/// POSIX demands a limit, and Linux sets it at 40; if a daemon resolved links itself, a container could keep it busy.
 fn symlink_loops_are_refused(site: &Site) -> Check {
     symlink("self", site.path("self")).doing("making a symlink to itself")?;
     symlink("two", site.path("one")).doing("making a circle")?;
@@ -81,8 +81,8 @@ fn symlink_loops_are_refused(site: &Site) -> Check {
     )
 }
 
-/// readlink(2) returns the target byte for byte: long, not UTF-8, with `..` and double slashes, never normalised or
-/// rewritten.
+/// readlink(2) returns the target byte for byte, also if it is long, not UTF-8, or has `..` and double slashes; it is
+/// never normalised or rewritten.
 ///
 /// Image layers are checked by digest and some programs keep data in symlink targets (locks of browsers and editors); a
 /// daemon that mapped targets to its own root would change them.
@@ -98,11 +98,11 @@ fn symlink_targets_keep_every_byte(site: &Site) -> Check {
     Ok(())
 }
 
-/// Two hard links are one file: the same inode, a count of two, the same bytes and mode through either, and the file
-/// lives on when one is removed.
+/// Two hard links are one file: they have the same inode, bytes and mode, and a link count of two, and the file remains
+/// when one of them is removed.
 ///
-/// Image layers and package managers (dpkg, ostree, pnpm) store files once and link them; a share that invents an inode
-/// for each name makes tar copy them twice.
+/// Image layers and package managers (dpkg, ostree, pnpm) store files once and link them; if a share invents an inode
+/// for each name, tar copies them twice.
 fn hard_links_share_one_file(site: &Site) -> Check {
     let (one, two) = (site.file("one", "shared")?, site.path("two"));
     fs::hard_link(&one, &two).doing("linking two to one")?;
@@ -138,11 +138,11 @@ fn hard_links_share_one_file(site: &Site) -> Check {
     refused(fs::hard_link(directory, site.path("three")), &[Errno::PERM], "hard link to a directory")
 }
 
-/// Inode numbers are distinct among a hundred files, agree between stat and the listing, and stay when a file is
-/// renamed and reopened.
+/// Inode numbers are distinct among a hundred files, agree between stat and the listing, and do not change when a file
+/// is renamed and reopened.
 ///
-/// tar, rsync and find tell files apart by device and inode; virtiofsd passes the host's through, so a clash or a
-/// change makes them skip or copy files wrongly.
+/// tar, rsync and find distinguish files by device and inode; virtiofsd passes the host's numbers through. If numbers
+/// clash or change, these programs skip files or copy them wrongly.
 fn inode_numbers_are_stable_and_distinct(site: &Site) -> Check {
     let mut inodes = BTreeSet::new();
     for index in 0..100 {

@@ -29,11 +29,11 @@ fn open(site: &Site) -> Result<File, Stop> {
     options.open(site.path("lock")).doing("opening the lock file")
 }
 
-/// An exclusive flock(2) keeps every other open description out (EWOULDBLOCK), shared ones go together, and closing
-/// releases.
+/// An exclusive flock(2) excludes every other open file description (EWOULDBLOCK), shared locks do not exclude each
+/// other, and closing releases a lock.
 ///
-/// apt, dpkg's frontend lock and cron in a container start with it; Kata turned remote locks off (`no_posix_lock`)
-/// because failing ones broke apt.
+/// apt, dpkg's frontend lock and cron in a container begin with it; Kata disabled remote locks (`no_posix_lock`)
+/// because apt failed with them.
 fn flock_excludes_other_descriptors(site: &Site) -> Check {
     let (one, two) = (open(site)?, open(site)?);
     flock(&one, FlockOperation::NonBlockingLockExclusive).doing("taking an exclusive flock")?;
@@ -61,11 +61,11 @@ fn lock_range(file: &File, kind: libc::c_int, start: i64, length: i64) -> io::Re
     fcntl(file, FcntlArg::F_OFD_SETLK(&lock)).map(drop).map_err(io::Error::from)
 }
 
-/// Record locks of fcntl(2) exclude each other byte by byte: overlapping ranges conflict (EAGAIN), disjoint ones do
-/// not, and a process's classic POSIX lock conflicts with them too.
+/// Record locks of fcntl(2) exclude each other by byte: overlapping ranges conflict (EAGAIN), disjoint ones do not, and
+/// a process's classic POSIX lock conflicts with them, too.
 ///
-/// SQLite and dpkg lock byte ranges (POSIX fcntl); tried here with open file description locks, which conflict within
-/// one process as POSIX locks do between two.
+/// SQLite and dpkg lock byte ranges (POSIX fcntl). The test uses open file description locks, which conflict within one
+/// process as POSIX locks do between two.
 fn record_locks_exclude_by_range(site: &Site) -> Check {
     let (one, two) = (open(site)?, open(site)?);
     let conflict = [Errno::AGAIN, Errno::ACCESS];
@@ -81,10 +81,10 @@ fn record_locks_exclude_by_range(site: &Site) -> Check {
     lock_range(&two, libc::F_WRLCK, 0, 0).doing("locking the whole file after the other was closed")
 }
 
-/// A thread that waits for a lock gets it when the holder lets go, and not before.
+/// A thread that waits for a lock gets it when the holder releases it, and not before.
 ///
-/// The guest's kernel must wake the thread; with remote locks a single-threaded daemon (Kata's `--thread-pool-size=1`)
-/// would wait for itself for ever.
+/// The guest's kernel must wake the thread; with remote locks, a daemon with a single thread (Kata's
+/// `--thread-pool-size=1`) would wait for itself for ever.
 fn a_waiting_lock_is_granted(site: &Site) -> Check {
     let (one, two) = (open(site)?, open(site)?);
     flock(&one, FlockOperation::NonBlockingLockExclusive).doing("taking an exclusive flock")?;

@@ -89,8 +89,8 @@ fn open_twice(site: &Site, name: &str, contents: &[u8]) -> Result<(File, File), 
 /// Two shared mappings of one file, made through two descriptors, are the same memory, and after msync(2) the file
 /// holds what was stored.
 ///
-/// POSIX demands this of MAP_SHARED, and databases in containers (SQLite's WAL index, LMDB) depend on it; Kata mounted
-/// 9p with `cache=mmap` for this alone.
+/// POSIX demands this of MAP_SHARED, and databases in containers (SQLite's WAL index, LMDB) depend on it; this was
+/// Kata's only reason to mount 9p with `cache=mmap`.
 fn shared_mappings_agree_with_each_other(site: &Site) -> Check {
     let length = 3 * 4096;
     let (one, two) = open_twice(site, "mapped", &noise(1, length))?;
@@ -113,10 +113,10 @@ fn shared_mappings_agree_with_each_other(site: &Site) -> Check {
     same_bytes(&contents, &expected, "the file after msync and unmapping")
 }
 
-/// A store to a shared mapping is seen at once by read(2), and a write(2) by the mapping.
+/// read(2) returns a store to a shared mapping at once, and the mapping shows a write(2) at once.
 ///
-/// Programs mix both on one file (SQLite, linkers), and one page cache serves both over virtio-fs; over 9p with
-/// `cache=mmap` reads go past the cache by design (Linux, Documentation/filesystems/9p), so not on 9p.
+/// Programs use both on one file (SQLite, linkers), and over virtio-fs both use one page cache. Over 9p with
+/// `cache=mmap` reads bypass the cache by design (Linux, Documentation/filesystems/9p), so this is not tried on 9p.
 fn shared_mappings_agree_with_read_and_write(site: &Site) -> Check {
     let length = 3 * 4096;
     let (one, two) = open_twice(site, "mapped", &noise(1, length))?;
@@ -131,8 +131,8 @@ fn shared_mappings_agree_with_read_and_write(site: &Site) -> Check {
 
 /// A store to a MAP_PRIVATE mapping stays with its process and never reaches the file.
 ///
-/// The dynamic loader maps every library this way and relocates it in place, so otherwise running one program in a
-/// container would spoil it for the next.
+/// The dynamic loader maps every library this way and relocates it in place; otherwise one program in a container would
+/// damage a library for the next.
 fn private_mappings_do_not_reach_the_file(site: &Site) -> Check {
     let contents = noise(2, 8192);
     let (one, _) = open_twice(site, "private", &contents)?;
@@ -147,8 +147,8 @@ fn private_mappings_do_not_reach_the_file(site: &Site) -> Check {
 
 /// A file on the share can be mapped with PROT_EXEC, and the mapping shows the file's bytes.
 ///
-/// Every program and library of a container on a shared root filesystem is run through such a mapping; a noexec share
-/// or one without mmap starts no container at all.
+/// Every program and library of a container on a shared root filesystem runs from such a mapping; on a noexec share, or
+/// one without mmap, no container starts.
 fn files_can_be_mapped_for_execution(site: &Site) -> Check {
     let contents = noise(3, 4096);
     let path = site.file("program", &contents)?;

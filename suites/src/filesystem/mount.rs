@@ -30,7 +30,8 @@ pub(super) fn blockers(share: Share) -> Vec<String> {
     own.iter().chain(&["smoke::kernel_boots_to_userspace"]).map(|id| (*id).to_owned()).collect()
 }
 
-/// The share is mounted where the guest expects it, with its own filesystem type, and takes a file.
+/// The share is mounted where the guest expects it, with its own filesystem type, and a file can be written and read
+/// back.
 ///
 /// Kata's agent mounts `kataShared` before any container exists (`src/agent/src/storage`), so without this no pod
 /// starts.

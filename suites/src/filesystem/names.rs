@@ -23,10 +23,10 @@ pub(super) static ROWS: &[Row] = &[
     row!(Guest(wrong_paths_give_the_right_errors), FILES),
 ];
 
-/// A name may have 255 bytes, in a file as in a directory, and one of 256 is refused with ENAMETOOLONG.
+/// Names of files and directories may have 255 bytes, and a name of 256 bytes is refused with ENAMETOOLONG.
 ///
-/// NAME_MAX of Linux and of every image layer; overlay snapshots and package caches in containers have such names, and
-/// a shorter limit on the way through the share breaks unpacking them.
+/// This is NAME_MAX of Linux and of every image layer; overlay snapshots and package caches in containers have such
+/// names, and cannot be unpacked if the share has a shorter limit.
 fn names_of_255_bytes_work_and_longer_ones_are_refused(site: &Site) -> Check {
     let longest = "n".repeat(255);
     let file = site.file(&longest, "x")?;
@@ -41,10 +41,10 @@ fn names_of_255_bytes_work_and_longer_ones_are_refused(site: &Site) -> Check {
     refused(fs::create_dir(site.path("d".repeat(256))), &[Errno::NAMETOOLONG], "making a directory of 256 bytes")
 }
 
-/// A name may hold any bytes but `/` and NUL: invalid UTF-8, newlines, a leading dash.
+/// A name may contain any bytes except `/` and NUL: invalid UTF-8, newlines, a leading dash.
 ///
-/// Names are bytes in POSIX, and image layers made elsewhere carry Latin-1 names; the daemon (a Rust program since
-/// virtiofsd 1.0) must not take them for text.
+/// Names are bytes in POSIX, and image layers made elsewhere have Latin-1 names; the daemon (a Rust program since
+/// virtiofsd 1.0) must not treat them as text.
 fn names_need_not_be_utf8(site: &Site) -> Check {
     let names: [&[u8]; 5] = [b"caf\xe9", b"\xff\xfe\x80", b"new\nline", b"-rf *", b"\x01\x7f \t"];
     for name in names {
@@ -64,8 +64,8 @@ fn names_need_not_be_utf8(site: &Site) -> Check {
 
 /// `readme`, `README` and the two Unicode spellings of one letter are different files.
 ///
-/// Linux sources and images rely on it (the kernel tree itself has such pairs), so a share that folds or normalises
-/// names loses files when a layer is unpacked.
+/// Linux sources and images rely on this (the kernel's tree has such pairs), so a share that folds or normalises names
+/// loses files when a layer is unpacked.
 fn names_differ_by_case(site: &Site) -> Check {
     let names = ["readme", "README", "\u{e9}", "e\u{301}"];
     for name in names {
@@ -78,10 +78,11 @@ fn names_differ_by_case(site: &Site) -> Check {
     Ok(())
 }
 
-/// Two hundred nested directories, together far beyond PATH_MAX, can be made, entered step by step and written to.
+/// Two hundred nested directories, with a path far longer than PATH_MAX, can be made, entered step by step and written
+/// to.
 ///
-/// PATH_MAX bounds a path given to one call, not a tree (POSIX, openat); `node_modules` trees get there, and the daemon
-/// must not rebuild whole paths to reach a file.
+/// PATH_MAX limits a path that is given to one call, not a tree (POSIX, openat); `node_modules` trees can be as deep,
+/// and the daemon must not rebuild whole paths to reach a file.
 fn deep_paths_work(site: &Site) -> Check {
     let name = "level-of-a-deep-tree-with-a-longish-name";
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -105,9 +106,9 @@ fn deep_paths_work(site: &Site) -> Check {
     refused(fs::read(site.path(path)), &[Errno::NAMETOOLONG], "a path of more than 4096 bytes")
 }
 
-/// Each wrong path gives the errno that POSIX names: ENOENT, ENOTDIR, EISDIR, EEXIST, ENOTEMPTY, EINVAL.
+/// Each wrong path gives the errno that POSIX specifies: ENOENT, ENOTDIR, EISDIR, EEXIST, ENOTEMPTY, EINVAL.
 ///
-/// Programs decide by the errno (make a directory unless EEXIST, fall back on ENOENT), and the share must carry it over
+/// Programs act on the errno (make a directory unless EEXIST, fall back on ENOENT), so the share must pass it through
 /// two kernels and a daemon unchanged.
 fn wrong_paths_give_the_right_errors(site: &Site) -> Check {
     let file = site.file("file", "x")?;

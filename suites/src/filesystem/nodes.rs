@@ -28,11 +28,11 @@ pub(super) static ROWS: &[Row] = &[
         .reproduced(Reproducer::SystemCalls(include_str!("reproducers/nodes.c"))),
 ];
 
-/// A fifo on the share is one in the guest: bytes written at one end come out at the other, and the reader sees the end
-/// when the writer closes.
+/// A fifo on the share is a fifo in the guest: bytes written at one end come out at the other, and the reader sees the
+/// end when the writer closes it.
 ///
-/// The guest's kernel passes the bytes, so the share must say it is a fifo and never open it on the host, where the
-/// daemon would hang.
+/// The guest's kernel passes the bytes, so the share must say that the file is a fifo, and never open it on the host,
+/// where the daemon would hang.
 fn fifos_pass_bytes(site: &Site) -> Check {
     let path = site.path("fifo");
     mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o644), 0).doing("making a fifo")?;
@@ -51,7 +51,7 @@ fn fifos_pass_bytes(site: &Site) -> Check {
     same_bytes(&read, b"through the fifo", "what came out of the fifo")
 }
 
-/// A Unix socket bound on the share takes connections by its path and passes bytes both ways; a second bind is refused
+/// A Unix socket bound on the share accepts connections by its path and passes bytes both ways; a second bind fails
 /// with EADDRINUSE.
 ///
 /// PostgreSQL, MySQL and container engines put their sockets on volumes shared between a pod's containers.
@@ -82,8 +82,8 @@ fn unix_sockets_connect(site: &Site) -> Check {
 
 /// Character and block device nodes can be made and keep their major and minor numbers, also large ones.
 ///
-/// Image layers may hold device nodes, and overlay marks deleted files with the character device 0:0; the daemon needs
-/// CAP_MKNOD on the host.
+/// Image layers may contain device nodes, and overlayfs marks deleted files with the character device 0:0; the daemon
+/// needs CAP_MKNOD on the host.
 fn device_nodes_keep_their_numbers(site: &Site) -> Check {
     let cases = [
         ("null", FileType::CharacterDevice, 1, 3),

@@ -22,11 +22,11 @@ pub(super) static ROWS: &[Row] = &[
     row!(Guest(access_modes_bind_the_descriptor), FILES),
 ];
 
-/// With O_APPEND each write goes to the current end of the file, whatever the descriptor's position and the other
-/// writers.
+/// With O_APPEND each write goes to the current end of the file, whatever the descriptor's position is and whatever
+/// other writers do.
 ///
-/// POSIX open; logs of containers are written this way, and FUSE leaves the position to the daemon, which must open
-/// with O_APPEND itself.
+/// POSIX's open demands this; containers' logs are written this way, and FUSE leaves the position to the daemon, which
+/// must itself open with O_APPEND.
 fn append_writes_at_the_end(site: &Site) -> Check {
     let path = site.file("log", "start;")?;
     let open = || OpenOptions::new().append(true).open(&path).doing("opening with O_APPEND");
@@ -42,9 +42,10 @@ fn append_writes_at_the_end(site: &Site) -> Check {
     same_bytes(&fs::read(&path).doing("reading the log")?, b"start;one;two;three;four;five;", "the log")
 }
 
-/// Opening with O_TRUNC empties the file at once, for readers that have it open too, and keeps its inode.
+/// Opening with O_TRUNC empties the file at once, also for readers that have it open, and keeps its inode.
 ///
-/// Every shell redirection in a container does it; a stale size or stale pages after it show the old contents' tail.
+/// Every shell redirection in a container does this; with a stale size or stale pages, the end of the old contents
+/// would still be visible.
 fn truncate_on_open_empties_the_file(site: &Site) -> Check {
     let path = site.file("file", [b'x'; 10_000])?;
     let reader = File::open(&path).doing("opening a reader")?;
@@ -64,8 +65,8 @@ fn truncate_on_open_empties_the_file(site: &Site) -> Check {
 /// If several threads create one name with O_CREAT|O_EXCL, exactly one succeeds and the others get EEXIST; a dangling
 /// symlink counts as existing.
 ///
-/// POSIX open demands the test and the creation to be one step; lock files and `mktemp` in containers are safe only
-/// then.
+/// POSIX's open demands that the test and the creation are one step; otherwise lock files and `mktemp` in containers
+/// are not safe.
 fn exclusive_create_has_one_winner(site: &Site) -> Check {
     let threads = 4;
     for round in 0..20 {
@@ -90,9 +91,10 @@ fn exclusive_create_has_one_winner(site: &Site) -> Check {
     refused(through, &[Errno::EXIST], "O_EXCL on a dangling symlink")
 }
 
-/// O_DIRECTORY refuses what is not a directory (ENOTDIR), and O_NOFOLLOW a symlink at the end of the path (ELOOP).
+/// O_DIRECTORY refuses everything but a directory (ENOTDIR), and O_NOFOLLOW refuses a symlink at the end of the path
+/// (ELOOP).
 ///
-/// Container runtimes and the guest agent guard themselves against swapped paths with just these flags.
+/// Container runtimes and the guest's agent use these flags to protect themselves against swapped paths.
 fn directory_and_nofollow_are_honoured(site: &Site) -> Check {
     let file = site.file("file", "x")?;
     let directory = site.directory("directory")?;
@@ -105,11 +107,11 @@ fn directory_and_nofollow_are_honoured(site: &Site) -> Check {
     Ok(())
 }
 
-/// A descriptor opened for reading cannot write and the reverse (EBADF), even where the daemon behind opened the file
-/// differently.
+/// A descriptor opened for reading cannot write, and vice versa (EBADF), even if the daemon has opened the file in
+/// another mode.
 ///
-/// With writeback caching a FUSE daemon opens write-only files for reading as well; the guest's process must not
-/// notice.
+/// With writeback caching, a FUSE daemon also opens write-only files for reading; the guest's process must not notice
+/// this.
 fn access_modes_bind_the_descriptor(site: &Site) -> Check {
     let path = site.file("file", "contents")?;
     let reader = File::open(&path).doing("opening for reading")?;

@@ -49,11 +49,11 @@ fn expect_mode(path: &Path, expected: u32, what: &str) -> Check {
     Ok(())
 }
 
-/// An ordinary user can read, write and execute exactly as the owner, group and other bits grant; the first matching
+/// An ordinary user can read, write and execute exactly as the owner, group and other bits allow; the first matching
 /// class decides.
 ///
-/// The guest's kernel or the daemon must check for the calling user: a daemon that acts as root for everyone opens
-/// every container user's files to all.
+/// The guest's kernel or the daemon must check the calling user: a daemon that acts as root for everybody opens all
+/// files to every user of a container.
 fn permissions_bind_other_users(site: &Site) -> Check {
     let cases: [(&str, u32, u32, bool, bool); 6] = [
         ("others-read", 0o604, 0, true, false),
@@ -86,10 +86,11 @@ fn permissions_bind_other_users(site: &Site) -> Check {
     })
 }
 
-/// Root in the guest reads and writes a file that grants nobody anything, and lists and enters such a directory.
+/// Root in the guest can read and write a file that gives nobody any permission, and can list and enter such a
+/// directory.
 ///
-/// Package managers in containers run as root and rely on CAP_DAC_OVERRIDE; a daemon without that capability on the
-/// host breaks them.
+/// Package managers in containers run as root and rely on CAP_DAC_OVERRIDE; they fail if the daemon lacks this
+/// capability on the host.
 fn root_passes_permissions(site: &Site) -> Check {
     let file = site.file("file", "contents")?;
     let directory = site.directory("directory")?;
@@ -111,10 +112,10 @@ fn root_passes_permissions(site: &Site) -> Check {
     Ok(())
 }
 
-/// Without x on a directory another user reaches nothing in it, without r cannot list it, without w can neither make
-/// nor remove names.
+/// In a directory without x another user can reach nothing; without r they cannot list it, and without w they can
+/// neither make nor remove names.
 ///
-/// POSIX path resolution; home directories and secrets volumes of pods are protected by the directory's bits alone.
+/// This is how POSIX resolves paths; only the directory's bits protect home directories and secrets volumes of pods.
 fn directories_need_search_permission(site: &Site) -> Check {
     for (name, mode) in [("closed", 0o700), ("listable", 0o704), ("searchable", 0o701), ("open", 0o705)] {
         let path = site.directory(name)?;
@@ -173,11 +174,11 @@ fn new_files_belong_to_their_creator(site: &Site) -> Check {
     Ok(())
 }
 
-/// Root gives files to any user and group, -1 leaves either, lchown changes the symlink alone, and ids beyond 16 bits
-/// survive; others may not give files away (EPERM).
+/// Root can give files to any user and group; -1 leaves either unchanged, lchown changes only the symlink, and ids
+/// beyond 16 bits are kept; other users may not give files away (EPERM).
 ///
-/// Unpacking an image layer is mostly this, and pods' users have large ids; virtiofsd needs CAP_CHOWN on the host for
-/// it.
+/// Unpacking an image layer consists mostly of this, and pods' users have large ids; virtiofsd needs CAP_CHOWN on the
+/// host for it.
 fn ownership_is_roots_to_give(site: &Site) -> Check {
     let file = site.file("file", "x")?;
     let expect = |path: &Path, expected: (u32, u32), what: &str| -> Check {
@@ -202,10 +203,10 @@ fn ownership_is_roots_to_give(site: &Site) -> Check {
     })
 }
 
-/// A chown takes setuid and setgid away from an executable, also when its owner gives it to itself.
+/// A chown removes setuid and setgid from an executable, also if its owner stays the same.
 ///
-/// Linux clears them so that nobody inherits a privileged program; over FUSE the daemon must do it
-/// (FUSE_HANDLE_KILLPRIV), and forgetting it is a way to root inside the container.
+/// Linux clears them so that nobody inherits a privileged program. Over FUSE the daemon must do this
+/// (FUSE_HANDLE_KILLPRIV); if it does not, users inside the container can become root there.
 fn chown_clears_setuid(site: &Site) -> Check {
     let given = site.file("given", "x")?;
     set_mode(&given, 0o6755)?;
@@ -217,10 +218,10 @@ fn chown_clears_setuid(site: &Site) -> Check {
     expect_mode(&given, 0o755, "a setuid and setgid executable after chown by its owner")
 }
 
-/// A write by a user who is not root takes setuid and setgid away from an executable that all may write to.
+/// A write by a user who is not root removes setuid and setgid from an executable that everybody may write to.
 ///
-/// Otherwise whoever may write puts a program of choice behind the bit; POSIX leaves it to the system and Linux does
-/// it, but Linux's 9p client never asks for it, so not on 9p.
+/// Otherwise everybody who may write to the file could run their own program as its owner. POSIX leaves this to the
+/// system, and Linux does it; but Linux's 9p client never requests it, so this is not tried on 9p.
 fn writing_clears_setuid(site: &Site) -> Check {
     let written = site.file("written", "x")?;
     set_mode(&written, 0o6777)?;
@@ -282,8 +283,8 @@ fn sticky_directories_guard_other_users_files(site: &Site) -> Check {
 
 /// In a setgid directory new files and directories get the directory's group, and new directories the bit as well.
 ///
-/// Kubernetes' fsGroup sets exactly this on volumes so that a pod's users share them; the daemon creates as the caller
-/// and must leave the group to the filesystem.
+/// Kubernetes' fsGroup sets exactly this on volumes, so that a pod's users share them; the daemon creates files as the
+/// caller, and must leave the group to the filesystem.
 fn setgid_directories_pass_on_their_group(site: &Site) -> Check {
     let directory = site.directory("group")?;
     chown(&directory, None, Some(4321)).doing("chown of the directory's group")?;
@@ -301,10 +302,10 @@ fn setgid_directories_pass_on_their_group(site: &Site) -> Check {
     Ok(())
 }
 
-/// The creating process's umask, and nothing else, is taken off the mode asked for.
+/// Exactly the umask of the creating process is removed from the requested mode.
 ///
-/// FUSE can leave the mask to the guest's kernel or to the daemon; applied by neither or by the daemon's own, a
-/// container's files are open to all or closed to its user.
+/// FUSE can leave the mask to the guest's kernel or to the daemon; if neither applies it, or the daemon applies its
+/// own, a container's files are open to everybody or closed to their user.
 fn umask_masks_new_files(site: &Site) -> Check {
     use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
     with_own_fs(|| {

@@ -79,10 +79,11 @@ fn rename_is_atomic(site: &Site) -> Check {
     Ok(())
 }
 
-/// A file that is open when another is renamed over it keeps its old contents, while the name shows the new.
+/// A file that is open when another file is renamed over it keeps its old contents, while its name shows the new
+/// contents.
 ///
-/// POSIX rename; a container goes on reading its old library or configuration until it opens the name again, and 9p
-/// servers that work by path break this.
+/// POSIX's rename demands this; a container reads its old library or configuration until it opens the name again, which
+/// 9p servers that work with paths break.
 fn rename_keeps_open_files(site: &Site) -> Check {
     let (old, new) = (site.file("name", "old contents")?, site.file("new", "new contents")?);
     let mut held = File::open(&old).doing("opening the old file")?;
@@ -96,10 +97,11 @@ fn rename_keeps_open_files(site: &Site) -> Check {
     refused(fs::metadata(&new), &[Errno::NOENT], "stat of the old name")
 }
 
-/// Directories move with what is in them, also over an empty directory; one with entries (ENOTEMPTY), a file (ENOTDIR)
-/// and a directory under a file's name (EISDIR) are refused and stay whole.
+/// Directories move with their contents, also over an empty directory; renaming one over a directory with entries
+/// (ENOTEMPTY) or over a file (ENOTDIR), and a file over a directory (EISDIR), is refused and changes nothing.
 ///
-/// POSIX rename; package managers swap whole trees this way, and both kernels' name caches must follow.
+/// POSIX's rename demands this; package managers swap whole trees this way, and the name caches of both kernels must
+/// follow.
 fn rename_moves_directories(site: &Site) -> Check {
     let (tree, empty, full) = (site.directory("tree")?, site.directory("empty")?, site.directory("full")?);
     fs::create_dir(tree.join("below")).doing("making tree/below")?;
@@ -122,8 +124,8 @@ fn rename_moves_directories(site: &Site) -> Check {
 
 /// RENAME_NOREPLACE refuses an existing target with EEXIST, and RENAME_EXCHANGE swaps two names in one step.
 ///
-/// systemd and package managers use both and virtiofsd has passed them on since it exists; Linux's 9p client refuses
-/// every flag, so this is not tried on 9p.
+/// systemd and package managers use both, and virtiofsd has always passed them on; Linux's 9p client refuses every
+/// flag, so this is not tried on 9p.
 fn rename_noreplace_and_exchange_are_honoured(site: &Site) -> Check {
     let (one, two) = (site.file("one", "first")?, site.file("two", "second")?);
     let noreplace = renameat_with(CWD, &one, CWD, &two, RenameFlags::NOREPLACE);

@@ -16,11 +16,11 @@ const SOURCE: &str = include_str!("space.rs");
 pub(super) static ROWS: &[Row] =
     &[row!(Guest(statfs_is_plausible), FILES), row!(Guest(a_full_share_says_so), SHARED_FILES).seconds(120)];
 
-/// statvfs(3) gives a size, free and available space and a name length that fit together, the same for the directory as
-/// for a file in it.
+/// statvfs(3) reports a size, free and available space and a name length that are consistent, and the same for the
+/// directory as for a file in it.
 ///
-/// df, databases and package managers in a container refuse to work where the share reports no space; with submounts
-/// (`--announce-submounts`) each must report its own.
+/// df, databases and package managers in a container refuse to work if the share reports no space; with submounts
+/// (`--announce-submounts`) each one must report its own.
 fn statfs_is_plausible(site: &Site) -> Check {
     let file = site.file("file", "x")?;
     let (directory, inside) =
@@ -55,11 +55,11 @@ fn statfs_is_plausible(site: &Site) -> Check {
     Ok(())
 }
 
-/// Filling a small filesystem of the host ends in ENOSPC at write(2), fsync(2) or close(2), what was there stays whole,
-/// and space returns after unlink.
+/// Filling a small filesystem of the host fails with ENOSPC at write(2), fsync(2) or close(2), existing data stays
+/// intact, and unlink frees the space again.
 ///
-/// Nodes run full, and a container must get the errno then rather than a success whose data is lost or a guest that
-/// hangs.
+/// Disks of nodes do fill up: a container must then get this errno, and neither a success whose data is lost nor a
+/// guest that hangs.
 fn a_full_share_says_so(site: &Site) -> Check {
     let Some(small) = &site.small else {
         return Err(Stop::skip("there is no small filesystem under the share to fill"));

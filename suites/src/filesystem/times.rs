@@ -52,7 +52,7 @@ fn advances(path: &Path, which: usize, since: (i64, i64), what: &str, mut change
 /// utimensat(2) sets access and modification times to the nanosecond, on files, directories and symlinks, before 1970
 /// and after 2038.
 ///
-/// Image layers carry such times, make and rsync compare them, and incremental backups copy everything again when the
+/// Image layers have such times, make and rsync compare them, and incremental backups copy everything again if the
 /// share rounds them.
 fn times_keep_nanoseconds(site: &Site) -> Check {
     let (file, directory, link) = (site.file("file", "x")?, site.directory("directory")?, site.path("link"));
@@ -82,7 +82,8 @@ fn times_keep_nanoseconds(site: &Site) -> Check {
 /// Writing and truncating advance the modification and change times, and fstat of an open file and stat of its name
 /// agree.
 ///
-/// make, editors and Kata's agent (its watchable mounts poll mtime instead of inotify) detect a change by nothing else.
+/// make, editors and Kata's agent (its watchable mounts poll mtime instead of using inotify) have no other way to
+/// detect a change.
 fn writes_advance_mtime_and_ctime(site: &Site) -> Check {
     let path = site.file("file", "x")?;
     let mut file = OpenOptions::new().append(true).open(&path).doing("opening the file")?;
@@ -99,7 +100,7 @@ fn writes_advance_mtime_and_ctime(site: &Site) -> Check {
     advances(&path, 1, named, "mtime after a truncation", || file.set_len(0).doing("truncating"))
 }
 
-/// chmod, link and chown advance the change time and leave the modification time alone.
+/// chmod, link and chown advance the change time, and leave the modification time unchanged.
 ///
 /// Backup programs find changed modes and owners by ctime, and dpkg verifies by mtime.
 fn metadata_changes_advance_ctime_alone(site: &Site) -> Check {
@@ -123,8 +124,8 @@ fn metadata_changes_advance_ctime_alone(site: &Site) -> Check {
 
 /// A directory's modification time advances when an entry is made, renamed or removed in it.
 ///
-/// Caches of directory contents (package managers, fontconfig, web servers in a container) are refreshed by this time
-/// alone.
+/// Caches of directory contents (package managers, fontconfig, web servers in a container) are refreshed only when this
+/// time changes.
 fn directory_times_follow_their_entries(site: &Site) -> Check {
     let directory = site.directory("directory")?;
     let modified = || -> Result<(i64, i64), Stop> { Ok(times_of(&directory)?[1]) };

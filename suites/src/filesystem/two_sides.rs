@@ -21,12 +21,12 @@ pub(super) static ROWS: &[Row] = &[
 /// The number of records that each side appends.
 const RECORDS: usize = 60;
 
-/// Records that host and guest append to one file, in turn and then at the same time, are all there, whole, once, and
-/// each side's in order.
+/// Records that host and guest append to one file, first in turn and then at the same time, are all there, complete and
+/// unique, and those of each side are in order.
 ///
 /// Logs are written this way: by a pod, and on its node by tools that rotate and annotate them. The guest knows the
-/// file's length only from its last look; if the guest chooses the offset of an append, it overwrites the host's latest
-/// record.
+/// file's length only from its last lookup; if the guest chooses the offset of an append, it overwrites the host's
+/// latest record.
 fn host_and_guest_append_to_one_file(pair: &mut Pair<'_>) -> Check {
     pair.host_writes("log", b"")?;
     pair.guest_comes_to_read("log", b"", "an empty log")?;

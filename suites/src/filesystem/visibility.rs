@@ -33,8 +33,8 @@ pub(super) static ROWS: &[Row] = &[
     row!(Pair(host_reads_whole_versions_while_the_guest_renames), SHARED_FILES),
 ];
 
-/// The host reads everything that the guest writes, small or a megabyte, new or over old contents, byte for byte,
-/// within the deadline.
+/// By the deadline the host reads exactly the bytes that the guest writes: few or a megabyte, in a new file or over old
+/// contents.
 ///
 /// This is what the share is for: logs, results and volumes of a pod are read on the node by kubelet and other pods.
 fn host_sees_what_the_guest_writes(pair: &mut Pair<'_>) -> Check {
@@ -54,11 +54,11 @@ fn host_sees_what_the_guest_writes(pair: &mut Pair<'_>) -> Check {
     pair.host_comes_to_read("directory/below", b"below", "a file in a new directory")
 }
 
-/// The guest reads everything that the host writes, byte for byte, within the deadline, also under a name that the
-/// guest had just found missing.
+/// By the deadline the guest reads exactly the bytes that the host writes, also under a name that the guest has just
+/// found missing.
 ///
 /// kubelet and containerd prepare root filesystems, secrets and volumes on the node after the guest has started; a
-/// negative lookup that the guest keeps too long hides them.
+/// guest that remembers too long that a name is missing does not see them.
 fn guest_sees_what_the_host_writes(pair: &mut Pair<'_>) -> Check {
     let before = pair.guest_stats("file")?;
     ensure!(before == Err("ENOENT".to_owned()), "before the host wrote: expected ENOENT in the guest, saw {before:?}");
@@ -80,10 +80,10 @@ fn guest_sees_what_the_host_writes(pair: &mut Pair<'_>) -> Check {
     })
 }
 
-/// A rename and a removal by the guest really happen on the host: the new name exists with the contents, the old one is
-/// gone; directories, too.
+/// A rename and a removal by the guest happen on the host, also of directories: the new name has the contents, and the
+/// old one is gone.
 ///
-/// The guest's own name cache believes a daemon that only pretends; the host's directory does not.
+/// The guest's own name cache cannot detect a daemon that only pretends, so the test looks at the host's directory.
 fn host_sees_what_the_guest_renames_and_removes(pair: &mut Pair<'_>) -> Check {
     pair.guest_writes("old", b"contents", false)?;
     pair.guest_writes("target", b"replaced", false)?;
@@ -105,9 +105,9 @@ fn host_sees_what_the_guest_renames_and_removes(pair: &mut Pair<'_>) -> Check {
     pair.host_comes_to_miss("moved", "after the guest removed the directory")
 }
 
-/// A rename and a removal by the host are seen by a guest that has the names in its cache, within the deadline.
+/// By the deadline a guest that has the names in its cache sees a rename and a removal by the host.
 ///
-/// The guest caches names for a time (virtiofsd's cache=auto: a second); without an end of that time, the pod would not
+/// The guest caches names for some time (virtiofsd's cache=auto: a second); if it kept them for ever, the pod would not
 /// see changes of volumes on the node.
 fn guest_sees_what_the_host_renames_and_removes(pair: &mut Pair<'_>) -> Check {
     pair.host_writes("old", b"contents")?;
@@ -125,7 +125,7 @@ fn guest_sees_what_the_host_renames_and_removes(pair: &mut Pair<'_>) -> Check {
 /// of the same length, and never a mix.
 ///
 /// Configuration on the node is replaced this way; the guest's page cache belongs to the old inode, and a daemon that
-/// kept handles by name would serve it for ever.
+/// kept its handles by name would serve the old contents for ever.
 fn guest_sees_a_file_that_the_host_replaces(pair: &mut Pair<'_>) -> Check {
     let (old, new) = (vec![b'o'; 10_000], vec![b'n'; 10_000]);
     pair.host_writes("file", &old)?;
@@ -165,8 +165,8 @@ fn guest_sees_a_swapped_symlink(pair: &mut Pair<'_>) -> Check {
 /// When the host appends to or truncates a file that the guest has read, the guest eventually sees the new size and
 /// contents.
 ///
-/// Logs grow and are cut on the node; cache=auto drops the guest's pages when a file is opened and has changed
-/// (FUSE_AUTO_INVAL_DATA).
+/// Logs grow and are truncated on the node; with cache=auto the guest drops its pages if a file has changed when it is
+/// opened (FUSE_AUTO_INVAL_DATA).
 fn guest_sees_what_the_host_appends_and_truncates(pair: &mut Pair<'_>) -> Check {
     pair.host_writes("log", b"first;")?;
     pair.guest_comes_to_read("log", b"first;", "before the append")?;
@@ -180,10 +180,10 @@ fn guest_sees_what_the_host_appends_and_truncates(pair: &mut Pair<'_>) -> Check 
     pair.guest_comes_to_read("log", b"again", "after the host emptied and wrote again")
 }
 
-/// A file that the guest holds open stays readable and writable after the host removed its name.
+/// A file that the guest has open stays readable and writable after the host has removed its name.
 ///
-/// Logs are rotated and images collected on the node while a pod has them open; a daemon that reopened by name would
-/// fail with ENOENT or ESTALE.
+/// Logs are rotated and images removed on the node while a pod has them open; a daemon that reopened files by name
+/// would fail with ENOENT or ESTALE.
 fn guest_keeps_an_open_file_that_the_host_removes(pair: &mut Pair<'_>) -> Check {
     pair.guest_writes("file", b"before", false)?;
     pair.host_comes_to_read("file", b"before", "before the removal")?;
@@ -202,9 +202,9 @@ fn guest_keeps_an_open_file_that_the_host_removes(pair: &mut Pair<'_>) -> Check 
     used
 }
 
-/// Mode bits and owners that the guest sets are those of the host's file, and those the host sets are the guest's.
+/// The host's file has the mode bits and owners that the guest sets, and the guest sees those that the host sets.
 ///
-/// Kata maps no ids: kubelet's fsGroup and the container's own chown must mean the same on both sides.
+/// Kata does not map ids: kubelet's fsGroup and a container's own chown must mean the same on both sides.
 fn host_sees_the_modes_and_owners_of_the_guest(pair: &mut Pair<'_>) -> Check {
     pair.guest_writes("file", b"x", false)?;
     pair.done("chown", Action::Chown { path: pair.in_guest("file"), uid: 1234, gid: 4321 })?;
@@ -229,9 +229,9 @@ fn host_sees_the_modes_and_owners_of_the_guest(pair: &mut Pair<'_>) -> Check {
     })
 }
 
-/// Names that are not UTF-8, with newlines, or 255 bytes long are the same bytes on both sides.
+/// Names that are not UTF-8, have newlines, or are 255 bytes long are the same bytes on both sides.
 ///
-/// Neither the daemon nor a 9p server may translate names: the host's tools must find the guest's files again.
+/// Neither the daemon nor a 9p server may translate names: the host's tools must find the guest's files.
 fn names_of_any_bytes_pass_both_ways(pair: &mut Pair<'_>) -> Check {
     let long = "l".repeat(255);
     let names: [&[u8]; 3] = [b"caf\xe9\xff", b"new\nline %41 \\x", long.as_bytes()];
@@ -263,9 +263,10 @@ fn names_of_any_bytes_pass_both_ways(pair: &mut Pair<'_>) -> Check {
     })
 }
 
-/// A symlink is a symlink with the same target on both sides, and a hard link one file with two names.
+/// On both sides, a symlink is a symlink with the same target, and a hard link is one file with two names.
 ///
-/// Image layers prepared on the node are full of both; 9p with mapped security stored symlinks as ordinary files.
+/// Image layers that are prepared on the node have many of both; 9p with mapped security stored symlinks as ordinary
+/// files.
 fn links_pass_both_ways(pair: &mut Pair<'_>) -> Check {
     pair.guest_writes("file", b"x", false)?;
     let target = Bytes::from("../some/where");
@@ -316,10 +317,10 @@ fn host_sees_mapped_writes_of_the_guest(pair: &mut Pair<'_>) -> Check {
     pair.host_comes_to_read("file", &expected, "after msync in the guest")
 }
 
-/// While the guest renames new versions over a name, the host never finds the name missing nor half a version.
+/// While the guest renames new versions over a name, the host never finds the name missing or half a version.
 ///
-/// kubelet reads what a pod publishes (termination messages, metrics files) while it changes; rename must be one step
-/// on the host, not a copy.
+/// kubelet reads files that a pod publishes (termination messages, metrics) while they change; a rename must be one
+/// step on the host, not a copy.
 fn host_reads_whole_versions_while_the_guest_renames(pair: &mut Pair<'_>) -> Check {
     let size = 5_000;
     pair.guest_writes("target", &vec![b'a'; size], true)?;

@@ -27,7 +27,7 @@ fn vhost_modules_load(env: &dyn EnvironmentSide) -> Check {
 
 /// `tun` loads.
 ///
-/// Each network interface of a guest is a tap device of Kata's.
+/// Kata makes a tap device for each network interface of a guest.
 fn tun_loads(env: &dyn EnvironmentSide) -> Check {
     load(env, &["tun"])
 }
@@ -40,9 +40,9 @@ fn traffic_control_modules_load(env: &dyn EnvironmentSide) -> Check {
     load(env, &["sch_ingress", "cls_u32", "act_mirred"])
 }
 
-/// The running kernel is the release's package, and each module of Kata's host lies in that kernel's own folder.
+/// The running kernel is the release's package, and each module of Kata's host is in that kernel's own directory.
 ///
-/// A module of another package or another kernel would say nothing about the release.
+/// A module from another package or for another kernel would say nothing about the release.
 fn host_modules_come_from_the_running_kernels_package(env: &dyn EnvironmentSide) -> Check {
     let running = env.read("/proc/sys/kernel/osrelease")?;
     let (running, packaged) = (running.trim(), env.claims().kernel.as_str());

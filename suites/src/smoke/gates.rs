@@ -130,8 +130,8 @@ fn qemu_has_vfio(env: &dyn EnvironmentSide) -> Check {
 
 /// QEMU has the devices that Kata's own build of it insists on, beyond those of the default path.
 ///
-/// A balloon, virtio-mem, bridges and IOMMUs that only settings ask for; Kata's packaging of QEMU fails without
-/// them (tools/packaging/static-build/qemu/build-qemu.sh@4.1.0).
+/// These are a balloon, virtio-mem, bridges and IOMMUs that only some settings use; Kata's packaging of QEMU fails
+/// without them (tools/packaging/static-build/qemu/build-qemu.sh@4.1.0).
 fn qemu_has_what_katas_build_insists_on(env: &dyn EnvironmentSide) -> Check {
     offered(env, Capability::VmmBuildGate, &[GateKind::Device])
 }
