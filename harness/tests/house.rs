@@ -234,7 +234,7 @@ fn nightly_steps_named_by_ignored_tests_exist() {
     }
     // The step must name the test correctly.
     let sites = read(&repository().join("reports/src/views/site/tests.rs"));
-    assert!(script.contains("--ignored --nocapture thousand") && sites.contains("fn a_thousand_targets_"));
+    assert!(script.contains("--ignored --nocapture thousand") && sites.contains("fn a_site_of_a_thousand_targets_"));
 }
 
 /// Calls `visit` with the text of each Rust file in a directory and below.

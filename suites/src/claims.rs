@@ -44,6 +44,14 @@ pub struct Claims {
 }
 
 impl Claims {
+    /// Returns the record's paths of QEMU and virtiofsd, without those that a candidate replaces.
+    pub fn paths_of_the_release(&self) -> Vec<String> {
+        let is_candidate = |component: Component| self.candidates.contains_key(&component);
+        let qemu = self.release.qemu().map(|vmm| vmm.path.clone()).filter(|_| !is_candidate(Component::Qemu));
+        let virtiofsd = self.release.filesystem(Share::VirtioFs).and_then(|filesystem| filesystem.path.clone());
+        qemu.into_iter().chain(virtiofsd.filter(|_| !is_candidate(Component::Virtiofsd))).collect()
+    }
+
     /// Returns claims that hold the record only.
     pub fn of(release: Release) -> Claims {
         Claims {

@@ -28,6 +28,11 @@ pub(super) fn process_of(listed: &str, id: &str) -> Option<u32> {
     rows.find_map(|mut row| if row.next()? == id { row.next() } else { None })?.parse().ok()
 }
 
+/// Returns the ids that begin with `prefix` in a list of containers, tasks or snapshots: the first word of each line.
+pub(super) fn ids<'a>(listed: &'a str, prefix: &'a str) -> impl Iterator<Item = &'a str> {
+    listed.lines().filter_map(|line| line.split_whitespace().next()).filter(move |id| id.starts_with(prefix))
+}
+
 /// Returns the topic in a line of `ctr events`: time, namespace, topic, and the event as JSON.
 pub(super) fn topic(line: &str) -> &str {
     line.split_whitespace().find(|word| word.starts_with('/')).unwrap_or_default()

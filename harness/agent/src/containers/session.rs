@@ -82,12 +82,7 @@ impl Session<'_> {
 
     /// Returns, under Kata, the paths of the record, without those that a candidate replaces.
     fn record_paths(&self) -> Option<Vec<String>> {
-        self.kata()?;
-        let is_candidate = |component: Component| self.claims.candidates.contains_key(&component);
-        let release = &self.claims.release;
-        let qemu = release.qemu().map(|vmm| vmm.path.clone()).filter(|_| !is_candidate(Component::Qemu));
-        let virtiofsd = release.filesystem(Share::VirtioFs).and_then(|f| f.path.clone());
-        Some(qemu.into_iter().chain(virtiofsd.filter(|_| !is_candidate(Component::Virtiofsd))).collect())
+        self.kata().map(|_| self.claims.paths_of_the_release())
     }
 
     /// Returns containerd's name of the runtime.
@@ -377,9 +372,7 @@ impl Containers for Session<'_> {
             ("snapshot", ["snapshots", "--snapshotter", self.instance.snapshotter(), "list"].as_slice()),
         ] {
             let listed = self.instance.ctr(command, COMMAND).map(|finished| finished.text()).unwrap_or_default();
-            let ids = listed.lines().filter_map(|line| line.split_whitespace().next());
-            let own_ids = ids.filter(|id| id.starts_with(&prefix));
-            all.extend(own_ids.map(|id| Trace::Record { kind, id: id.to_owned() }));
+            all.extend(ctr::ids(&listed, &prefix).map(|id| Trace::Record { kind, id: id.to_owned() }));
         }
         all
     }

@@ -133,7 +133,7 @@ fn under_kata(kata: Option<&str>, brought: Option<&str>) -> Vec<(DistroId, Verif
 }
 
 /// Returns the matrix of such a run in which the test under Kata has this outcome.
-fn matrix_under_kata(kata: Option<&str>, brought: Option<&str>, outcome: Outcome) -> crate::matrix::Matrix {
+fn matrix_under_kata(kata: Option<&str>, brought: Option<&str>, outcome: Outcome) -> Matrix {
     let mut maker = run(|_| None);
     for entry in &mut maker.journal.entries {
         if let Event::CellFacts { facts, .. } = &mut entry.event {
