@@ -20,6 +20,7 @@ use images::external_file::ExternalFile;
 use model::kata_version::KataVersion;
 use model::profile::{ModuleUse, Profile, Runtime};
 use model::release::Release;
+use model::words::list_and;
 use reports::journal::Candidate;
 use std::collections::BTreeMap;
 use std::iter;
@@ -52,7 +53,7 @@ pub enum KataError {
     /// The source's runtimes serve only other profiles.
     #[error(
         "--kata {name}: Kata {version} belongs to {}, which is not one of the selected profiles: use --profile {}",
-        .serves.join(" and "),
+        list_and(.serves),
         .serves.join(",")
     )]
     OtherProfiles {

@@ -45,6 +45,7 @@ pub mod procfs; // files of /proc: mounts, memory, limits, the processor
 pub mod redact; // redaction for reports: no mirror, no password, no control character
 pub mod shell; // quoting of words for a shell's command line
 pub mod sync; // locks that survive a panic
+pub mod words; // words of messages: numbers with nouns, lists, durations, sizes
 
 // Tests only: checks that lists of variants are complete.
 #[cfg(test)]

@@ -9,6 +9,7 @@ use model::distro::{DistroId, Target};
 use model::package_manager::PackageManager;
 use model::record::{Record, ReleaseEntry, known};
 use model::target;
+use model::words::list_or;
 use operator::check::{StatedComponent, stated};
 use operator::detect::{self, BuiltFor, Derivative, Detection, ForeignArch};
 use root::{Root, RootError};
@@ -222,11 +223,10 @@ fn only(root: &Root, database: &Database, detection: &Detection) -> Result<Targe
         [one] => Ok(one.clone()),
         [] => Err(unknown(root, database, detection)),
         several => {
-            let names: Vec<String> = several.iter().map(ToString::to_string).collect();
             Err(Failed::new(
                 Exit::Unknown,
                 "ambiguous-release",
-                format!("the system is {}, but it cannot be determined which", names.join(" or ")),
+                format!("the system is {}, but it cannot be determined which", list_or(several)),
             )
             .hint(format!("choose one, such as --target {}", several[0])))
         }
