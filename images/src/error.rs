@@ -9,7 +9,7 @@ use crate::source::Source;
 use model::arch::Arch;
 use model::package_manager::PackageManager;
 use model::release::Archive;
-use model::words::age;
+use model::words;
 use operator::installer::FailureReason;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -287,7 +287,7 @@ impl ImageErrorKind {
         Some(match self {
             ImageErrorKind::MirrorUnreachable { cached_age: Some(age), .. }
             | ImageErrorKind::RegistryUnreachable { cached_age: Some(age), .. } => {
-                format!("use the cached image, which is {} old, with --offline", age(*age))
+                format!("use the cached image, which is {} old, with --offline", words::age(*age))
             }
             ImageErrorKind::RegistryUnreachable { cached_age: None, .. } => {
                 "check the network and the Docker engine's proxy and registry mirrors, or provide the base as a file with --oci-image; --offline works once an image is cached".to_owned()
