@@ -12,6 +12,7 @@ pub(crate) mod install;
 mod installed;
 pub(crate) mod offered;
 mod pacman;
+mod repositories;
 mod rpm;
 
 use self::credentials::Login;

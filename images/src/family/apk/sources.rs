@@ -4,6 +4,7 @@
 
 use super::{KEPT, KEYS};
 use crate::error::{Context as _, Failure, ImageErrorKind};
+use crate::family::repositories;
 use crate::tree;
 use model::package::is_plain;
 use model::release::{Archive, Release};
@@ -76,20 +77,12 @@ pub(super) fn addresses(root: &Root) -> Vec<String> {
 
 /// Writes the list of repositories: `main ADDRESS`.
 pub(super) fn write(folder: &Path, repositories: &[(String, String)]) -> Result<(), Failure> {
-    let path = folder.join(KEPT).join("repositories");
-    let text: String = repositories.iter().map(|(id, address)| format!("{id} {address}\n")).collect();
-    std::fs::write(&path, text).context("writing", &path)
+    repositories::write(&folder.join(KEPT), repositories.iter().map(|(id, address)| (id.as_str(), address.as_str())))
 }
 
 /// Reads the list of repositories.
 pub(super) fn written(folder: &Path) -> Result<Vec<(String, String)>, Failure> {
-    let path = folder.join(KEPT).join("repositories");
-    let text = std::fs::read_to_string(&path).context("reading", &path)?;
-    Ok(text
-        .lines()
-        .filter_map(|line| line.split_once(' '))
-        .map(|(id, address)| (id.to_owned(), address.to_owned()))
-        .collect())
+    repositories::read(&folder.join(KEPT))
 }
 
 /// Copies the keys: those of the caller, or else of a system. A signature names its key by the name of the file.

@@ -2,6 +2,7 @@
 
 use super::KEPT;
 use crate::error::{Context as _, Failure, ImageErrorKind};
+use crate::family::repositories;
 use model::package::is_plain;
 use model::release::{Archive, Release};
 use operator::installer::pacman_settings;
@@ -100,20 +101,12 @@ pub(super) fn addresses(root: &Root) -> Vec<String> {
 
 /// Writes the list of repositories: `core ADDRESS`.
 pub(super) fn write(folder: &Path, repositories: &[Repository]) -> Result<(), Failure> {
-    let path = folder.join(KEPT).join("repositories");
-    let text: String = repositories.iter().map(|one| format!("{} {}\n", one.id, one.address)).collect();
-    std::fs::write(&path, text).context("writing", &path)
+    repositories::write(&folder.join(KEPT), repositories.iter().map(|one| (one.id.as_str(), one.address.as_str())))
 }
 
 /// Reads the list of repositories, each with its address.
 pub(super) fn written(folder: &Path) -> Result<Vec<(String, String)>, Failure> {
-    let path = folder.join(KEPT).join("repositories");
-    let text = std::fs::read_to_string(&path).context("reading", &path)?;
-    Ok(text
-        .lines()
-        .filter_map(|line| line.split_once(' '))
-        .map(|(id, address)| (id.to_owned(), address.to_owned()))
-        .collect())
+    repositories::read(&folder.join(KEPT))
 }
 
 #[cfg(test)]
