@@ -20,6 +20,7 @@ use images::external_file::ExternalFile;
 use model::kata_version::KataVersion;
 use model::profile::{ModuleUse, Profile, Runtime};
 use model::release::Release;
+use model::words::list_and;
 use reports::journal::Candidate;
 use std::collections::BTreeMap;
 use std::iter;
@@ -52,7 +53,7 @@ pub enum KataError {
     /// The source's runtimes serve only other profiles.
     #[error(
         "--kata {name}: Kata {version} belongs to {}, which is not one of the selected profiles: use --profile {}",
-        .serves.join(" and "),
+        list_and(.serves),
         .serves.join(",")
     )]
     OtherProfiles {
@@ -179,7 +180,7 @@ impl SuppliedKata {
     pub fn options(&self) -> Vec<String> {
         let runtime = |one: &SuppliedRuntime| {
             let sum = one.sha256.as_ref().map(|sum| format!(" sha256 {sum}")).unwrap_or_default();
-            format!("--kata {} {} for {}{sum}", one.version, language(one.kind), one.profile)
+            format!("--kata {} {} for {}{sum}", one.version, one.kind.language(), one.profile)
         };
         let replacements = self.replacements.iter().map(|(one, what)| format!("--component {} {what}", one.component));
         self.runtimes.iter().map(runtime).chain(replacements).collect()
@@ -189,7 +190,7 @@ impl SuppliedKata {
     pub fn runtime_evidence(&self) -> impl Iterator<Item = (String, String)> {
         self.runtimes.iter().map(|one| {
             let sum = one.sha256.as_ref().map(|sum| format!(", sha256 {sum}")).unwrap_or_default();
-            (format!("kata-{}", one.profile), format!("{} ({}{sum})", one.version, language(one.kind)))
+            (format!("kata-{}", one.profile), format!("{} ({}{sum})", one.version, one.kind.language()))
         })
     }
 
@@ -274,13 +275,6 @@ fn configuration_path(kind: Runtime) -> &'static str {
     match kind {
         Runtime::Go => "/etc/kata-containers/configuration.toml",
         Runtime::Rs => "/etc/kata-containers/runtime-rs/configuration.toml",
-    }
-}
-
-fn language(kind: Runtime) -> &'static str {
-    match kind {
-        Runtime::Go => "go",
-        Runtime::Rs => "rust",
     }
 }
 

@@ -1,7 +1,9 @@
 //! Checks of the documents against the code: each word that ARCHITECTURE.md explains is used, and each path exists.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+mod sources;
+
+use sources::{members, read, repository, sources};
+use std::path::Path;
 
 /// Documents whose paths are checked. CHANGELOG.md is not, because its history names paths that are gone.
 const DOCUMENTS: [&str; 13] = [
@@ -55,7 +57,7 @@ fn every_word_of_the_glossary_is_in_the_code() {
     let missing = unused(&words, &code());
     assert!(
         missing.is_empty(),
-        "no .rs file has these words of ARCHITECTURE.md: {}; take over the new name, or remove the row",
+        "no code outside tests has these words of ARCHITECTURE.md: {}; take over the new name, or remove the row",
         missing.join(", ")
     );
 }
@@ -145,31 +147,7 @@ fn links(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Returns the text of every .rs file of the workspace except this one, which contains the words themselves.
+/// Returns the text of all crates without their tests.
 fn code() -> String {
-    let root = repository();
-    let mut folders: Vec<PathBuf> = FOLDERS.iter().map(|folder| root.join(folder)).collect();
-    let mut text = String::new();
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).unwrap_or_else(|e| panic!("listing {}: {e}", folder.display())) {
-            let path = entry.unwrap_or_else(|e| panic!("listing {}: {e}", folder.display())).path();
-            let name = path.file_name().unwrap_or_default();
-            if path.is_dir() {
-                if name != "target" {
-                    folders.push(path);
-                }
-            } else if name.to_string_lossy().ends_with(".rs") && name != "documents.rs" {
-                text += &read(&path);
-            }
-        }
-    }
-    text
-}
-
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
-fn read(path: &Path) -> String {
-    fs::read_to_string(path).unwrap_or_else(|e| panic!("reading {}: {e}", path.display()))
+    members().iter().flat_map(|member| sources(member)).map(|source| source.text).collect()
 }

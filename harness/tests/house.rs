@@ -2,7 +2,10 @@
 //! compiled only once, a share's name written only once, and a nightly step for everything that only a release build
 //! proves.
 
+mod sources;
+
 use serde_json::Value;
+use sources::{Source, before_tests, members, module, outside_tests, read, repository, sources};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -305,13 +308,6 @@ fn package(manifest: &str) -> String {
     name.unwrap_or_else(|| panic!("a manifest without a name")).trim_matches('"').to_owned()
 }
 
-/// A file of a crate.
-struct Source {
-    /// Path relative to `src`.
-    path: PathBuf,
-    text: String,
-}
-
 /// For each module that imports siblings: these siblings, each with a file that imports it. A module is its path below
 /// `src`.
 type Imports = BTreeMap<PathBuf, BTreeMap<PathBuf, PathBuf>>;
@@ -323,71 +319,9 @@ struct Named<'c> {
     name: &'c str,
 }
 
-/// Returns the directories of the workspace's crates.
-fn members() -> Vec<String> {
-    let manifest = read(&repository().join("Cargo.toml"));
-    let lines = manifest.lines().skip_while(|line| *line != "members = [").skip(1).take_while(|line| *line != "]");
-    let all: Vec<String> = lines.map(|line| line.trim_matches([' ', ',', '"']).to_owned()).collect();
-    assert!(!all.is_empty(), "the workspace's Cargo.toml has no list that begins with a line `members = [`");
-    all
-}
-
-/// Returns the files of a crate without its integration tests.
-fn sources(member: &str) -> Vec<Source> {
-    let src = repository().join(member).join("src");
-    let mut folders = vec![src.clone()];
-    let mut all = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).unwrap_or_else(|e| panic!("listing {}: {e}", folder.display())) {
-            let path = entry.unwrap_or_else(|e| panic!("listing {}: {e}", folder.display())).path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let below = path.strip_prefix(&src).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-                all.push(Source { path: below.to_owned(), text: read(&path) });
-            }
-        }
-    }
-    outside_tests(all)
-}
-
 /// Returns fictitious files of a crate.
 fn fictitious_sources(files: &[(&str, &str)]) -> Vec<Source> {
     files.iter().map(|(path, text)| Source { path: PathBuf::from(path), text: (*text).to_owned() }).collect()
-}
-
-/// Removes files that are compiled only for tests, and the test module at the end of each other file.
-fn outside_tests(mut files: Vec<Source>) -> Vec<Source> {
-    let tests: Vec<PathBuf> = files.iter().flat_map(test_files).collect();
-    files.retain(|file| !tests.iter().any(|test| file.path.with_extension("").starts_with(test)));
-    for file in &mut files {
-        file.text = before_tests(&file.text).to_owned();
-    }
-    files
-}
-
-/// Returns the test-only modules that a file declares in separate files, as paths without `.rs`.
-fn test_files(file: &Source) -> Vec<PathBuf> {
-    let folder = module(&file.path);
-    let names = test_modules(&file.text).filter_map(|(_, line)| line.strip_suffix(';')?.rsplit(' ').next());
-    names.map(|name| folder.join(name)).collect()
-}
-
-/// Returns the text before the test module at its end.
-fn before_tests(text: &str) -> &str {
-    let inline = test_modules(text).find(|(_, line)| line.ends_with('{'));
-    inline.map_or(text, |(at, _)| &text[..at])
-}
-
-/// Returns the test-only modules: the position of their attributes, and the line that declares them.
-fn test_modules(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    text.match_indices("#[cfg(").filter_map(move |(at, _)| {
-        let rest = &text[at..];
-        let is_for_tests = rest.starts_with("#[cfg(test)]") || rest.starts_with("#[cfg(all(test,");
-        let begins_line = at == 0 || text[..at].ends_with('\n');
-        let line = rest.lines().find(|line| !line.starts_with("#["))?;
-        (is_for_tests && begins_line && line.contains("mod ")).then_some((at, line))
-    })
 }
 
 /// Returns the number of lines of a file that is too long and gives no reason in its first line.
@@ -424,15 +358,6 @@ fn imports(sources: &[Source]) -> Imports {
         }
     }
     all
-}
-
-/// Returns the module of a file.
-fn module(path: &Path) -> PathBuf {
-    let mut module = path.with_extension("");
-    if ["lib", "main", "mod"].iter().any(|root| module.ends_with(root)) {
-        module.pop();
-    }
-    module
 }
 
 /// Returns the module on the way to `path` that is below `depth` others; may be the module itself.
@@ -584,12 +509,4 @@ fn uses(code: &str, dependency: &str) -> bool {
         let is_imported = before.ends_with("use ") && !after.starts_with(is_in_word);
         begins && (after.starts_with("::") || is_imported)
     })
-}
-
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
-fn read(path: &Path) -> String {
-    fs::read_to_string(path).unwrap_or_else(|e| panic!("reading {}: {e}", path.display()))
 }

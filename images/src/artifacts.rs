@@ -244,10 +244,7 @@ fn inspect(
     }
     let version = version::of(&folder, prefix, name, &programs)?;
     let mut shims = Vec::new();
-    let version_error = |kind, source| {
-        let runtime = if kind == Runtime::Go { "go" } else { "rust" };
-        ArtifactsError::Version { runtime, source }
-    };
+    let version_error = |kind: Runtime, source| ArtifactsError::Version { runtime: kind.language(), source };
     let mut unknown = None;
     for (program, bytes) in programs {
         // Go's linker puts this mark into its programs (`debug/buildinfo`).

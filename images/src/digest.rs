@@ -8,6 +8,8 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+pub(crate) use root::sha256::{of_bytes, of_reader};
+
 /// Hashes labelled fields: the same bytes with another label or another split give another key.
 #[derive(Default)]
 pub(crate) struct Fields(Sha256);
@@ -28,16 +30,6 @@ impl Fields {
     pub(crate) fn hex(self) -> String {
         hex(&self.0.finalize())
     }
-}
-
-pub(crate) fn of_bytes(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
-pub(crate) fn of_reader(reader: &mut dyn Read) -> std::io::Result<String> {
-    let mut hash = Sha256::new();
-    std::io::copy(reader, &mut hash)?;
-    Ok(hex(&hash.finalize()))
 }
 
 pub(crate) fn of_file(path: &Path) -> Result<String, Failure> {

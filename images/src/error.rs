@@ -9,6 +9,7 @@ use crate::source::Source;
 use model::arch::Arch;
 use model::package_manager::PackageManager;
 use model::release::Archive;
+use model::words;
 use operator::installer::FailureReason;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -286,7 +287,7 @@ impl ImageErrorKind {
         Some(match self {
             ImageErrorKind::MirrorUnreachable { cached_age: Some(age), .. }
             | ImageErrorKind::RegistryUnreachable { cached_age: Some(age), .. } => {
-                format!("use the cached image, which is {} old, with --offline", age_words(*age))
+                format!("use the cached image, which is {} old, with --offline", words::age(*age))
             }
             ImageErrorKind::RegistryUnreachable { cached_age: None, .. } => {
                 "check the network and the Docker engine's proxy and registry mirrors, or provide the base as a file with --oci-image; --offline works once an image is cached".to_owned()
@@ -346,16 +347,6 @@ impl From<FailureReason> for ImageErrorKind {
             | FailureReason::Other => ImageErrorKind::CommandFailed,
         }
     }
-}
-
-/// Returns the age of a cached image for people: `3 days`, `5 hours`, `12 minutes`.
-pub fn age_words(seconds: i64) -> String {
-    let (n, unit) = match seconds.max(0) {
-        s if s >= 172_800 => (s / 86_400, "day"),
-        s if s >= 7_200 => (s / 3_600, "hour"),
-        s => (s / 60, "minute"),
-    };
-    format!("{n} {unit}{}", if n == 1 { "" } else { "s" })
 }
 
 /// A cause with the command behind it, before the release and phase are known.

@@ -2,8 +2,8 @@
 //!
 //! Nothing here reads or writes; the sums show damage, not who made the bundle.
 
-use crate::digest::sha256;
 use crate::journal::{Event, Journal};
+use model::sha256;
 use std::collections::{BTreeMap, BTreeSet};
 use suites::outcome::Outcome;
 
@@ -30,7 +30,8 @@ pub fn manifests(journal: &Journal) -> BTreeSet<String> {
 
 /// Returns the contents of the checksum file for these files.
 pub fn sums(files: &BTreeMap<String, Vec<u8>>) -> String {
-    files.iter().filter(|(name, _)| *name != SUMS).map(|(name, bytes)| format!("{}  {name}\n", sha256(bytes))).collect()
+    let summed = files.iter().filter(|(name, _)| *name != SUMS);
+    summed.map(|(name, bytes)| format!("{}  {name}\n", sha256::of_bytes(bytes))).collect()
 }
 
 /// Why files are not the packed ones.
@@ -88,7 +89,7 @@ pub fn check(files: &BTreeMap<String, Vec<u8>>) -> Result<(), SumsError> {
         let line = number + 1;
         let (sum, name) = text.split_once("  ").ok_or(SumsError::BadLine { line })?;
         let bytes = files.get(name).ok_or(SumsError::Absent { line })?;
-        if sha256(bytes) != sum {
+        if sha256::of_bytes(bytes) != sum {
             return Err(SumsError::Changed { name: name.to_owned() });
         }
         if !named.insert(name) {

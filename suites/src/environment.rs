@@ -247,7 +247,11 @@ pub trait Machine {
     /// Returns how long the guest may be silent before it counts as hung; this depends on where the guest runs.
     fn silence(&self) -> Duration;
     /// Checks whether the guest's agent has been heard within this time.
-    fn heard(&self, within: Duration) -> bool;
+    fn heard(&self, within: Duration) -> bool {
+        self.silent_for().is_some_and(|silent| silent < within)
+    }
+    /// Returns the time since the guest's agent was last heard; `None` without an agent.
+    fn silent_for(&self) -> Option<Duration>;
     /// Returns QEMU's process id.
     fn vmm_pid(&self) -> u32;
     /// Returns the guest's context id, if the guest has a vsock device.

@@ -15,6 +15,8 @@ pub struct Mount {
     pub kind: String,
     /// The mount source: a device, or an arbitrary name.
     pub source: String,
+    /// The options of the mount and then those of its filesystem: `ro`, `size=64k`.
+    pub options: Vec<String>,
 }
 
 impl Mount {
@@ -28,16 +30,23 @@ impl Mount {
         let mut fields = line.split(|byte| *byte == b' ');
         let device = String::from_utf8(fields.nth(2)?.to_vec()).ok()?;
         let at = path(fields.nth(1)?);
+        let of_mount = fields.next()?;
         // Between the options and the type there are any number of optional fields, and then a dash.
-        fields.next()?;
         fields.find(|field| *field == b"-")?;
         let text = |field: &[u8]| String::from_utf8_lossy(&unescaped(field)).into_owned();
-        Some(Mount { device, at, kind: text(fields.next()?), source: text(fields.next()?) })
+        let (kind, source, of_filesystem) = (text(fields.next()?), text(fields.next()?), fields.next()?);
+        let options = [of_mount, of_filesystem].into_iter().flat_map(|field| field.split(|byte| *byte == b','));
+        Some(Mount { device, at, kind, source, options: options.map(text).collect() })
+    }
+
+    /// Checks whether the mount or its filesystem has the option: `ro`.
+    pub fn has(&self, option: &str) -> bool {
+        self.options.iter().any(|one| one == option)
     }
 }
 
 /// Decodes a path in a table of mounts.
-pub fn path(field: &[u8]) -> PathBuf {
+fn path(field: &[u8]) -> PathBuf {
     PathBuf::from(OsString::from_vec(unescaped(field)))
 }
 
@@ -83,10 +92,16 @@ pub fn status<'t>(text: &'t str, key: &str) -> Option<&'t str> {
     text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':')).map(str::trim)
 }
 
+/// Returns the value of a key in /proc/cpuinfo for the first processor that has it, trimmed: `AuthenticAMD` of
+/// `vendor_id`.
+pub fn cpu<'t>(cpuinfo: &'t str, key: &str) -> Option<&'t str> {
+    let mut pairs = cpuinfo.lines().filter_map(|line| line.split_once(':'));
+    pairs.find(|(found, _)| found.trim() == key).map(|(_, value)| value.trim())
+}
+
 /// Returns the processor flags in /proc/cpuinfo: `svm`. Architectures other than x86 have no such line.
 pub fn cpu_flags(cpuinfo: &str) -> Option<Vec<&str>> {
-    let line = cpuinfo.lines().find(|line| line.split(':').next().is_some_and(|key| key.trim() == "flags"))?;
-    Some(line.split_once(':')?.1.split_whitespace().collect())
+    Some(cpu(cpuinfo, "flags")?.split_whitespace().collect())
 }
 
 /// Returns the soft and the hard limit in /proc/PID/limits, by the beginning of the line (`Max open files`); each is a
@@ -116,15 +131,20 @@ mod tests {
                       no line of it\n\
                       31 22 0:40 /of /mnt/a\\040b rw,relatime shared:1 master:2 - fuse.x a\\040name rw\n";
         let read: Vec<Mount> = Mount::all(table).collect();
-        let mount = |device: &str, at: &str, kind: &str, source: &str| Mount {
+        let mount = |device: &str, at: &str, kind: &str, source: &str, options: &[&str]| Mount {
             device: device.to_owned(),
             at: PathBuf::from(at),
             kind: kind.to_owned(),
             source: source.to_owned(),
+            options: options.iter().map(|option| (*option).to_owned()).collect(),
         };
-        assert_eq!(read, [mount("8:1", "/", "ext4", "/dev/sda1"), mount("0:40", "/mnt/a b", "fuse.x", "a name")]);
-        let dash = b"31 22 0:40 / - rw shared:1 - tmpfs - rw";
-        assert_eq!(Mount::read(dash), Some(mount("0:40", "-", "tmpfs", "-")), "a place may be called like the dash");
+        let root = mount("8:1", "/", "ext4", "/dev/sda1", &["rw", "rw"]);
+        assert!(root.has("rw") && !root.has("r"));
+        let options = ["rw", "relatime", "rw"];
+        assert_eq!(read, [root, mount("0:40", "/mnt/a b", "fuse.x", "a name", &options)]);
+        let dash = b"31 22 0:40 / - rw shared:1 - tmpfs - ro,size=64k";
+        let named_like_the_dash = mount("0:40", "-", "tmpfs", "-", &["rw", "ro", "size=64k"]);
+        assert_eq!(Mount::read(dash), Some(named_like_the_dash));
     }
 
     #[test]
@@ -148,6 +168,7 @@ mod tests {
         let cpuinfo = "vendor_id\t: AuthenticAMD\nflags\t\t: fpu svm_lock\nbugs\t\t: svm\n";
         assert_eq!(cpu_flags(cpuinfo), Some(vec!["fpu", "svm_lock"]));
         assert_eq!(cpu_flags("Features\t: fp asimd\n"), None);
+        assert_eq!((cpu(cpuinfo, "vendor_id"), cpu(cpuinfo, "vendor")), (Some("AuthenticAMD"), None));
     }
 
     #[test]

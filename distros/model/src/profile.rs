@@ -218,6 +218,14 @@ impl Runtime {
         }
     }
 
+    /// Returns the name of the language that the runtime is written in: `go`, `rust`.
+    pub fn language(self) -> &'static str {
+        match self {
+            Runtime::Go => "go",
+            Runtime::Rs => "rust",
+        }
+    }
+
     /// Returns the runtime of a profile by its name alone, so that it works for profiles of other versions of this
     /// program, too.
     pub fn of_profile(name: &str) -> Option<Runtime> {

@@ -6,12 +6,14 @@
 //! that every report is safe.
 
 mod addresses;
+mod authority;
 mod controls;
 mod hosts;
 mod netrc;
 mod passwords;
 mod people;
 
+pub use authority::Authority;
 pub use controls::{is_unprintable, one_line, without_controls};
 pub use passwords::percent_decoded;
 pub use people::{People, without_folders};
@@ -82,21 +84,17 @@ impl Redactor {
         // A password may contain slashes: if the end of the host is ambiguous, both readings are added.
         let host_of = |at: usize| &rest[..rest[at..].find('/').map_or(rest.len(), |slash| at + slash)];
         for authority in [host_of(0), host_of(rest.rfind('@').unwrap_or_default())] {
-            self.know_authority(authority);
+            self.know_authority(Authority::split(authority));
         }
     }
 
     /// Adds the parts of `user:password@host:port`.
-    fn know_authority(&mut self, authority: &str) {
-        let (credentials, host) = authority.rsplit_once('@').unwrap_or(("", authority));
-        let name = match host.strip_prefix('[') {
-            Some(v6) => v6.split(']').next().unwrap_or_default(),
-            None => host.split(':').next().unwrap_or_default(),
-        };
+    fn know_authority(&mut self, authority: Authority<'_>) {
+        let name = authority.host_name();
         if name.contains(['.', ':']) && !CITED.contains(&name.to_ascii_lowercase().as_str()) {
             self.hosts.insert(name.to_ascii_lowercase());
         }
-        if let Some((_, password)) = credentials.split_once(':') {
+        if let Some((_, password)) = authority.login {
             self.secrets.extend(spellings(password).into_iter().filter(|s| s.len() >= SHORTEST_SECRET));
             self.secrets.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
             self.secrets.dedup();

@@ -18,6 +18,7 @@ use crate::os_release::OsRelease;
 use model::database::{Database, DatabaseError};
 use model::distro::{DistroId, ReleaseVersion, Target};
 use model::record::{Record, ReleaseEntry, known};
+use model::words::list_or;
 use root::{Root, RootError};
 use serde::Serialize;
 use std::path::Path;
@@ -72,8 +73,7 @@ impl Detection {
             None if by == FoundBy::Id => return None,
             None => "",
         };
-        let names: Vec<String> = self.releases.iter().map(ToString::to_string).collect();
-        (!names.is_empty()).then(|| format!("as {}, by {}{kernel}", names.join(" or "), by.key()))
+        (!self.releases.is_empty()).then(|| format!("as {}, by {}{kernel}", list_or(&self.releases), by.key()))
     }
 }
 

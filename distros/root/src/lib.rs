@@ -10,6 +10,7 @@ mod open; // `openat2`: the kernel follows links and confines them to the root
 mod pinned_path; // a name in a directory that is held open: checking, reading and atomically writing its file
 mod read; // reading files and listing directories, with caps
 mod root; // the directory, its paths, and the files found there
+pub mod sha256; // digests of contents
 
 pub use attributes::Attributes;
 pub use error::RootError;

@@ -6,7 +6,6 @@
 
 use crate::process::{prepare, wait};
 use model::sync::locked;
-use protocol::message::TerminalSize;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 use std::collections::BTreeMap;
@@ -21,6 +20,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use suites::environment::TerminalSize;
 
 /// Argument of the process that becomes a program on a terminal; the terminal, the program and its arguments follow.
 pub const ROLE: &str = "shell";

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use suites::catalogue::Configuration;
 use suites::check::Stop;
-use suites::environment::{Answer, Claims, Effort, Ending, Question};
+use suites::environment::{Answer, Claims, Effort, Ending, Question, TerminalSize};
 use suites::filesystem::{Action, Reply};
 
 /// Version of the protocol; both sides must agree exactly.
@@ -162,15 +162,6 @@ pub enum EnvironmentRequest {
     },
     /// Wait a moment for further output of the program.
     Hear,
-}
-
-/// The size of a terminal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TerminalSize {
-    /// Number of lines.
-    pub rows: u16,
-    /// Number of columns.
-    pub columns: u16,
 }
 
 /// An answer of an environment's agent.

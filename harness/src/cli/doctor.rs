@@ -14,6 +14,7 @@ use anyhow::Context as _;
 use model::arch::Arch;
 use model::diagnostic::error_chain;
 use model::package_manager::PackageManager;
+use model::words::{SizeUnit, size};
 use operator::process::Invocation;
 use root::Root;
 use std::fmt::Write as _;
@@ -195,7 +196,7 @@ fn external(suite: &ExternalSuite) -> Finding {
         subject: Subject::External(suite.name),
         ok: suite.binary.is_some(),
         seen: match suite.binary {
-            Some(bytes) => format!("built in, {} KiB", bytes.len() / 1024),
+            Some(bytes) => format!("built in, {}", size(bytes.len() as u64, SizeUnit::Kib)),
             None => "not included in this build: its tests are skipped".into(),
         },
         packages: &[],
@@ -306,11 +307,14 @@ fn kvm(availability: Result<(), KvmWithheld>, outer: Option<&Accelerator>) -> Fi
 }
 
 fn free_memory() -> Finding {
-    let gib = memory::available_kib().unwrap_or(0) >> 20;
+    let available = memory::available_kib().unwrap_or(0) << 10;
     Finding {
         subject: Subject::Memory,
-        ok: gib >= 4,
-        seen: format!("{gib} GiB available; a guest is given 2 GiB and touches about a quarter of it"),
+        ok: available >= 4 << 30,
+        seen: format!(
+            "{} available; a guest is given 2 GiB and touches about a quarter of it",
+            size(available, SizeUnit::Gib)
+        ),
         packages: &[],
         needed: false,
     }

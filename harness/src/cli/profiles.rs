@@ -3,6 +3,7 @@
 use super::arguments::ProfilesArguments;
 use super::{Exit, UsageError};
 use anyhow::Context as _;
+use model::words::count;
 use std::io::Write as _;
 use std::time::Duration;
 use upstream::{Checkout, CheckoutError};
@@ -28,8 +29,7 @@ pub(super) fn profiles(what: &ProfilesArguments) -> anyhow::Result<Exit> {
         report.changes,
         match report.differences.len() {
             0 => "the profiles agree with Kata's source".to_owned(),
-            1 => "1 difference".to_owned(),
-            n => format!("{n} differences"),
+            n => count(n, "difference"),
         }
     )?;
     Ok(if report.differences.is_empty() { Exit::AsRecorded } else { Exit::Worse })

@@ -7,6 +7,7 @@ use model::database::Database;
 use model::distro::{DistroId, ReleaseVersion};
 use model::known_issues::{KnownFailure, KnownIssue};
 use model::verified::{self, Outdated, Verdict, VerifiedCapability, VerifiedEntry};
+use model::words::form;
 use reports::journal::CellId;
 use reports::standing::Standings;
 use reports::views::record::{Withheld, judged_in_part, verified_entries};
@@ -102,8 +103,7 @@ pub(super) fn write_back(standings: &Standings<'_>, database: &Database, folder:
         std::fs::create_dir_all(folder.join(verified::FOLDER))
             .and_then(|()| verified::write_file(&path, &written))
             .with_context(|| format!("writing {}", path.display()))?;
-        let what = if count == 1 { "entry" } else { "entries" };
-        tell(format_args!("written back: {count} {what} into {}", path.display()));
+        tell(format_args!("written back: {count} {} into {}", form(count, "entry", "entries"), path.display()));
     }
     Ok(())
 }

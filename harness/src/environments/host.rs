@@ -15,6 +15,7 @@ use model::package::{PackageName, PackageVersion};
 use model::package_manager::PackageManager;
 use model::record::ResolveError;
 use model::release::Release;
+use model::words::list_or;
 use operator::detect::detect;
 use operator::packages::Packages;
 use root::{Root, RootError};
@@ -79,7 +80,7 @@ pub enum UnknownRelease {
     /// Several releases match.
     #[error(
         "this machine runs {name}, which may be {}: name the suite in apt's sources",
-        .releases.join(" or ")
+        list_or(.releases)
     )]
     Ambiguous {
         /// The machine's own name for its release.

@@ -11,6 +11,7 @@
 use super::fit::{filled, shortened, width};
 use super::state::{Cell, RunProgress, Shown, Stage, seconds};
 use jiff::Timestamp;
+use model::words::count;
 
 /// Seconds after which a test counts as slow.
 const SLOW: u64 = 60;
@@ -88,8 +89,7 @@ fn facts(cell: &Cell, now: Timestamp) -> Vec<Vec<String>> {
     let mut all = vec![tests.clone(), failed.clone()];
     match cell.in_error() {
         0 => {}
-        1 => all.push("1 error".to_owned()),
-        count => all.push(format!("{count} errors")),
+        errors => all.push(count(errors, "error")),
     }
     let certain = all.clone();
     if cell.lost > 0 {
@@ -142,8 +142,8 @@ fn in_words(cell: &Cell, doing: &str) -> String {
 /// Returns one line for the whole run, if lines cannot be redrawn; `None` if no cell is active or waiting.
 pub(super) fn beat(state: &RunProgress, now: Timestamp) -> Option<String> {
     let at_work: Vec<&Cell> = state.cells().filter(|cell| cell.stage == Stage::AtWork).collect();
-    let count = |stage: Stage| state.cells().filter(|cell| cell.stage == stage).count();
-    let (waiting, over) = (count(Stage::Waiting), count(Stage::Over));
+    let in_stage = |stage: Stage| state.cells().filter(|cell| cell.stage == stage).count();
+    let (waiting, over) = (in_stage(Stage::Waiting), in_stage(Stage::Over));
     if state.is_hidden || (at_work.is_empty() && waiting == 0) {
         return None;
     }
@@ -163,8 +163,7 @@ pub(super) fn beat(state: &RunProgress, now: Timestamp) -> Option<String> {
     }
     match sum(&|cell: &Cell| u64::from(cell.lost)) {
         0 => {}
-        1 => facts.push("1 machine lost".to_owned()),
-        count => facts.push(format!("{count} machines lost")),
+        lost => facts.push(format!("{} lost", count(lost, "machine"))),
     }
     // Cells run in parallel, so the longest one counts.
     if let Some(minutes) = at_work.iter().filter_map(|cell| cell.minutes_left(now)).max() {
@@ -174,9 +173,8 @@ pub(super) fn beat(state: &RunProgress, now: Timestamp) -> Option<String> {
     let doing = activity(longest, now);
     Some(match (at_work.len(), all) {
         (_, 1) => format!("{}: {facts}; {doing}", longest.name),
-        (count, _) => {
-            let cells = if count == 1 { "1 cell".to_owned() } else { format!("{count} cells") };
-            let cells = format!("{cells} at work, {waiting} waiting, {over} of {all} done");
+        (busy, _) => {
+            let cells = format!("{} at work, {waiting} waiting, {over} of {all} done", count(busy, "cell"));
             format!("{cells}: {facts}; longest: {}: {doing}", longest.name)
         }
     })

@@ -6,10 +6,11 @@
 use super::reason;
 use crate::line::{Line, LineError, ask};
 use model::redact::without_controls;
-use protocol::message::{Base64Bytes, EnvironmentReply, EnvironmentRequest, TerminalSize};
+use protocol::message::{Base64Bytes, EnvironmentReply, EnvironmentRequest};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Read as _, Write};
+use suites::environment::TerminalSize;
 use tokio::sync::mpsc::{Receiver, channel};
 
 /// Bytes that are read from standard input at once.

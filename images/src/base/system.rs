@@ -6,6 +6,7 @@ use model::database::Database;
 use model::distro::Target;
 use model::redact::{one_line, without_controls};
 use model::release::Release;
+use model::words::list_or;
 use operator::detect::{self, BuiltFor, Detection, detect};
 use root::{Root, RootError};
 use std::path::Path;
@@ -62,10 +63,9 @@ pub fn accept(tree: &Path, name: &str, release: &Release, database: &Database) -
 /// Returns a system's name and ids, for messages.
 fn named(found: &Detection) -> String {
     let harmless = |text: &str| one_line(&without_controls(text, 1000), 1000);
-    let targets: Vec<String> = found.releases.iter().map(ToString::to_string).collect();
     let name = harmless(&found.pretty_name());
-    match (&found.borrowed, targets.as_slice()) {
-        (None, [_, ..]) => format!("{name} ({})", targets.join(" or ")),
+    match (&found.borrowed, found.releases.as_slice()) {
+        (None, releases @ [_, ..]) => format!("{name} ({})", list_or(releases)),
         _ => format!("{name} (ID={})", harmless(&found.id)),
     }
 }

@@ -1,7 +1,7 @@
 //! Credentials of a mirror: taken out of its address at once, and passed only to the fetching program.
 
 use crate::error::{Failure, ImageErrorKind};
-use model::redact::percent_decoded;
+use model::redact::{Authority, percent_decoded};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -92,8 +92,8 @@ pub(crate) fn split(url: &str) -> Result<(String, Option<Login>), &'static str> 
         return if is_local && !url.contains('@') { Ok((url.to_owned(), None)) } else { Err(FORM) };
     };
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let (who, host) = authority.rsplit_once('@').map_or((None, authority), |(who, host)| (Some(who), host));
-    let port = host.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')).map_or("0", |(_, port)| port);
+    let authority = Authority::split(authority);
+    let (host, port) = (authority.host, authority.port().unwrap_or("0"));
     let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
         && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+.-".contains(c));
     let has_host = !host.is_empty() || ["file", "copy"].contains(&scheme);
@@ -101,9 +101,10 @@ pub(crate) fn split(url: &str) -> Result<(String, Option<Login>), &'static str> 
         return Err(FORM);
     }
     let address = format!("{scheme}://{host}{path}");
-    let login = who.map(|who| {
-        let (user, password) = who.split_once(':').unwrap_or((who, ""));
-        Login { address: address.clone(), user: percent_decoded(user), password: percent_decoded(password) }
+    let login = authority.login.map(|(user, password)| Login {
+        address: address.clone(),
+        user: percent_decoded(user),
+        password: percent_decoded(password),
     });
     Ok((address, login))
 }

@@ -8,7 +8,7 @@ use std::fs::{DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Makes a directory if it is missing, readable for everybody: programs in a user namespace must be able to traverse
 /// it.
@@ -36,6 +36,36 @@ pub(crate) fn make_private(folder: &Path) -> Result<(), Failure> {
 pub(crate) fn write_private(path: &Path, text: &str) -> Result<(), Failure> {
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     file.and_then(|mut file| file.write_all(text.as_bytes())).context("writing", path)
+}
+
+/// A directory of [`make_private`] that is removed when this is dropped.
+pub(crate) struct PrivateFolder(PathBuf);
+
+impl PrivateFolder {
+    /// Makes the directory.
+    pub(crate) fn make(path: PathBuf) -> Result<PrivateFolder, Failure> {
+        let folder = PrivateFolder(path);
+        make_private(&folder.0)?;
+        Ok(folder)
+    }
+
+    /// Returns its path.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Writes a new file in it that only root can read.
+    pub(crate) fn write(&self, name: &str, text: &str) -> Result<(), Failure> {
+        write_private(&self.0.join(name), text)
+    }
+}
+
+impl Drop for PrivateFolder {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            tracing::warn!(%error, "credentials were not removed");
+        }
+    }
 }
 
 /// Copies a file and makes it readable for everybody.

@@ -1,5 +1,6 @@
 //! Options that a kernel lacks, according to a failure.
 
+use model::words::form;
 use suites::outcome::{Failure, FailureDetail};
 
 /// Options of a kernel's configuration.
@@ -28,7 +29,7 @@ impl Lacking<'_> {
     /// Formats the options: `CONFIG_IOMMUFD is not set`.
     pub(super) fn words(&self) -> String {
         let names: Vec<String> = self.names.iter().map(|name| format!("CONFIG_{name}")).collect();
-        let is = if names.len() == 1 { "is" } else { "are" };
+        let is = form(names.len(), "is", "are");
         format!("{} {is} not {}", names.join(", "), if self.built_in { "built in" } else { "set" })
     }
 }

@@ -12,6 +12,7 @@ use jiff::civil::Date;
 use model::distro::DistroId;
 use model::profile::Runtime;
 use model::verified::{self, Verdict, VerifiedCapability, VerifiedCause, VerifiedEntry, VerifiedKata};
+use model::words::form;
 use std::collections::BTreeMap;
 use std::fmt;
 use suites::capability::{Area, Capability};
@@ -98,9 +99,8 @@ pub fn judged_in_part(standings: &Standings<'_>) -> Vec<Withheld> {
                     .push(format!("{profile}: {}: a test failed, and not all required tests ran", failed.join(", ")));
             }
             if !rest.is_empty() {
-                let of =
-                    if rest.len() == 1 { "1 capability".to_owned() } else { format!("{} capabilities", rest.len()) };
-                reasons.push(format!("{profile}: not all required tests of {of} ran"));
+                let of = form(rest.len(), "capability", "capabilities");
+                reasons.push(format!("{profile}: not all required tests of {} {of} ran", rest.len()));
             }
             all.extend(reasons.into_iter().map(|reason| Withheld { cell: Some(cell.report.cell.clone()), reason }));
         }

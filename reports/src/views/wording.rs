@@ -9,6 +9,7 @@ use crate::views::disagreement::disagreements;
 use crate::views::record::future_end_reason;
 use model::package::PackageVersion;
 use model::verified::{Basis, Verdict};
+use model::words::duration;
 use std::collections::{BTreeMap, BTreeSet};
 use suites::outcome::{Component, Outcome};
 
@@ -272,17 +273,6 @@ pub(crate) fn answers<'m>(standings: &Standings<'m>, release: &CellId) -> Vec<(V
         }
     }
     all
-}
-
-/// Formats a duration: `1 min 05 s`, `4.2 s`.
-pub(crate) fn duration(millis: u64) -> String {
-    let seconds = millis / 1000;
-    match seconds {
-        0..10 => format!("{}.{} s", seconds, millis % 1000 / 100),
-        10..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
-        _ => format!("{} h {:02} min", seconds / 3600, seconds / 60 % 60),
-    }
 }
 
 /// Returns an outcome's details beyond its name.

@@ -10,6 +10,7 @@ use crate::environment::{Container, ContainerRuntime, Containers, Process, Sandb
 use crate::outcome::Component;
 use crate::row::{Row, row};
 use crate::share::Share;
+use model::words::list_and;
 
 const SOURCE: &str = include_str!("carrier.rs");
 
@@ -59,7 +60,7 @@ fn the_vmm_is_the_distros_with_the_profiles_arguments(containers: &dyn Container
     match containers.runtime() {
         ContainerRuntime::Runc => {
             let found: Vec<&str> = [vmm, daemon].into_iter().flatten().map(|p| p.program.as_str()).collect();
-            ensure!(found.is_empty(), "under runc there is {}", found.join(" and "));
+            ensure!(found.is_empty(), "under runc there is {}", list_and(found));
             ensure!(!processes.is_empty(), "no process of the container was found on the host");
             Ok(())
         }

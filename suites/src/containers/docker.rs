@@ -11,6 +11,7 @@ use crate::check::{Check, Doing as _};
 use crate::ensure;
 use crate::environment::{ContainerRuntime, Containers, Docker, DockerContainer, DockerNetwork, DockerProcess};
 use crate::row::{Row, row};
+use model::words::list_and;
 use std::fs;
 
 const SOURCE: &str = include_str!("docker.rs");
@@ -98,7 +99,7 @@ fn docker_gives_a_container_two_networks(containers: &dyn Containers) -> Check {
 fn has_interfaces(process: &dyn DockerProcess, wanted: &[&str]) -> Check {
     let interfaces = parse_facts(&process.exec(&["facts"])?)?.interfaces;
     let missing: Vec<&str> = wanted.iter().copied().filter(|name| !interfaces.iter().any(|one| one == name)).collect();
-    ensure!(missing.is_empty(), "no {} inside, only {}", missing.join(" and "), interfaces.join(", "));
+    ensure!(missing.is_empty(), "no {} inside, only {}", list_and(missing), interfaces.join(", "));
     Ok(())
 }
 

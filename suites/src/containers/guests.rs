@@ -8,6 +8,7 @@ use crate::ensure;
 use crate::environment::{Container, Containers, GuestFiles};
 use crate::row::{Row, row};
 use crate::test::Place;
+use model::words::list_and;
 
 const SOURCE: &str = include_str!("guests.rs");
 
@@ -73,7 +74,7 @@ fn katas_own_image_boots(containers: &dyn Containers) -> Check {
     ensure!(
         root.is_some_and(|device| ROOTS.contains(&device)),
         "the guest's root filesystem is to be one of {}, and its kernel was given: {}",
-        ROOTS.join(" and "),
+        list_and(ROOTS),
         finished.summary()
     );
     containers.note(format!("the guest's root filesystem is {}", root.unwrap_or_default()));

@@ -3,6 +3,7 @@
 use super::container::ContainerOutput;
 use super::trace::Trace;
 use crate::check::{Check, Stop};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -84,7 +85,7 @@ impl PodContainer {
 }
 
 /// The size of a terminal in characters; its text form is `ROWSxCOLUMNS`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TerminalSize {
     /// Lines.
     pub rows: u16,

@@ -2,6 +2,7 @@
 
 use crate::check::{Check, Stop};
 use crate::ensure;
+use model::words::list_or;
 use rustix::io::Errno;
 use std::fmt::Display;
 use std::io;
@@ -20,10 +21,7 @@ pub(super) fn errno_name(error: &io::Error) -> String {
 
 /// Checks that `what` is refused with one of `expected`.
 pub(super) fn refused<T, E: Into<io::Error>>(result: Result<T, E>, expected: &[Errno], what: impl Display) -> Check {
-    let names = || {
-        let names: Vec<String> = expected.iter().map(|e| errno_name(&io::Error::from(*e))).collect();
-        names.join(" or ")
-    };
+    let names = || list_or(expected.iter().map(|e| errno_name(&io::Error::from(*e))));
     match result {
         Ok(_) => Err(Stop::fail(format!("{what}: expected {}, but it succeeded", names()))),
         Err(e) => {

@@ -9,7 +9,7 @@ use crate::group::{Group, ROOT};
 use crate::outcome::Grounds;
 use crate::row::{Row, row};
 use crate::test::Place;
-use model::procfs;
+use model::procfs::Mount;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -43,9 +43,9 @@ fn cgroups_have_the_controllers_of_sandboxes(env: &dyn EnvironmentSide) -> Check
         return lacking(2, unified.split_whitespace(), |name| name);
     }
     let known = env.read("/proc/cgroups").map_err(|_| Stop::fail("the kernel has no cgroups (/proc/cgroups)"))?;
-    let mounts = env.read("/proc/self/mounts")?;
+    let mounts = env.read("/proc/self/mountinfo")?;
     ensure!(
-        mounts.lines().any(|line| line.split(' ').nth(2) == Some("cgroup")),
+        Mount::all(mounts.as_bytes()).any(|mount| mount.kind == "cgroup"),
         "cgroups are not mounted, neither version 1 nor 2"
     );
     env.note("cgroup version 1".to_owned());
@@ -140,7 +140,7 @@ fn group(env: &dyn EnvironmentSide, name: &str) -> Result<Group, Stop> {
             Group::named(name, &CONTROLLERS)
         }
         Err(_) => {
-            let roots = roots(&env.read("/proc/self/mounts")?, &LIMITED)?;
+            let roots = roots(&env.read("/proc/self/mountinfo")?, &LIMITED)?;
             roots.iter().try_for_each(|(_, root)| is_writable(&root.to_string_lossy()))?;
             Group::of_version_1(name, &roots)
         }
@@ -156,16 +156,11 @@ fn is_writable(folder: &str) -> Check {
 }
 
 /// Returns the mount points of these version 1 controllers, alone or together with others.
-fn roots(mounts: &str, controllers: &[&'static str]) -> Result<Vec<(&'static str, PathBuf)>, Stop> {
+fn roots(mountinfo: &str, controllers: &[&'static str]) -> Result<Vec<(&'static str, PathBuf)>, Stop> {
     let of = |controller: &'static str| -> Result<(&'static str, PathBuf), Stop> {
-        let mounted = mounts.lines().find_map(|line| {
-            let mut words = line.split(' ').skip(1);
-            let (path, kind, options) = (words.next()?, words.next()?, words.next()?);
-            (kind == "cgroup" && options.split(',').any(|option| option == controller))
-                .then(|| procfs::path(path.as_bytes()))
-        });
-        let root = mounted.ok_or_else(|| Stop::fail(format!("cgroup version 1 of {controller} is not mounted")))?;
-        Ok((controller, root))
+        let mounted = Mount::all(mountinfo.as_bytes()).find(|mount| mount.kind == "cgroup" && mount.has(controller));
+        let mounted = mounted.ok_or_else(|| Stop::fail(format!("cgroup version 1 of {controller} is not mounted")))?;
+        Ok((controller, mounted.at))
     };
     controllers.iter().copied().map(of).collect()
 }
@@ -195,10 +190,10 @@ mod tests {
 
     #[test]
     fn controllers_of_version_1_are_found_where_they_are_mounted() {
-        let mounts = "tmpfs /sys/fs/cgroup tmpfs rw,mode=755 0 0\n\
-                      cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n\
-                      cgroup /sys/fs/cgroup/cpu,cpuacct cgroup rw,relatime,cpu,cpuacct 0 0\n\
-                      cgroup /sys/fs/cgroup/pids cgroup rw,relatime,pids 0 0\n";
+        let mounts = "30 22 0:26 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755\n\
+                      31 30 0:27 / /sys/fs/cgroup/unified rw shared:9 - cgroup2 cgroup2 rw\n\
+                      32 30 0:28 / /sys/fs/cgroup/cpu,cpuacct rw,relatime shared:10 - cgroup cgroup rw,cpu,cpuacct\n\
+                      33 30 0:29 / /sys/fs/cgroup/pids rw,relatime shared:11 - cgroup cgroup rw,pids\n";
         let found = roots(mounts, &["cpu", "pids"]).unwrap();
         let expected = [("cpu", "/sys/fs/cgroup/cpu,cpuacct"), ("pids", "/sys/fs/cgroup/pids")]
             .map(|(c, p)| (c, PathBuf::from(p)));

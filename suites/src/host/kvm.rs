@@ -8,7 +8,7 @@ use crate::environment::{EnvironmentSide, VcpuExit};
 use crate::row::{Row, row};
 use crate::test::Place;
 use model::arch::Arch;
-use model::procfs::cpu_flags;
+use model::procfs;
 
 const SOURCE: &str = include_str!("kvm.rs");
 
@@ -50,17 +50,10 @@ impl Cpu {
     }
 
     fn parse(cpuinfo: &str, arch: Arch) -> Cpu {
-        let field = |key: &str| {
-            let line = cpuinfo.lines().find(|line| line.split(':').next().is_some_and(|k| k.trim() == key));
-            line.and_then(|line| line.split_once(':')).map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
-        };
+        let field = |key: &str| procfs::cpu(cpuinfo, key).unwrap_or_default();
         // On IBM Z the line has another name.
-        let features = field("features");
-        let flags = match cpu_flags(cpuinfo) {
-            Some(flags) => flags,
-            None => features.split_whitespace().collect(),
-        };
-        Cpu { vendor: field("vendor_id"), flags: flags.into_iter().map(str::to_owned).collect(), arch }
+        let flags = procfs::cpu_flags(cpuinfo).unwrap_or_else(|| field("features").split_whitespace().collect());
+        Cpu { vendor: field("vendor_id").to_owned(), flags: flags.into_iter().map(str::to_owned).collect(), arch }
     }
 
     pub(super) fn has(&self, flag: &str) -> bool {

@@ -5,7 +5,9 @@ use crate::check::{Check, Doing as _, Stop};
 use crate::ensure;
 use crate::environment::EnvironmentSide;
 use crate::row::{Row, row};
+use model::procfs::Mount;
 use std::io::{Read as _, Seek as _, Write as _};
+use std::path::Path;
 
 const SOURCE: &str = include_str!("memory.rs");
 
@@ -18,10 +20,9 @@ pub(super) static ROWS: &[Row] = &[row!(Environment(shm_takes_guest_memory), &[C
 /// src/runtime/virtcontainers/qemu.go@3.29.0); a guest that touches more than fits there dies of SIGBUS.
 /// A size smaller than the default guest is noted only, because the admin sets it.
 fn shm_takes_guest_memory(env: &dyn EnvironmentSide) -> Check {
-    let mounts = env.read("/proc/self/mounts")?;
-    let mut kind =
-        mounts.lines().filter(|l| l.split(' ').nth(1) == Some("/dev/shm")).filter_map(|l| l.split(' ').nth(2));
-    ensure!(kind.next_back() == Some("tmpfs"), "/dev/shm is no tmpfs of its own");
+    let mounts = env.read("/proc/self/mountinfo")?;
+    let shm = Mount::all(mounts.as_bytes()).rfind(|mount| mount.at == Path::new("/dev/shm"));
+    ensure!(shm.is_some_and(|mount| mount.kind == "tmpfs"), "/dev/shm is no tmpfs of its own");
     let space = rustix::fs::statvfs("/dev/shm").doing("asking how large /dev/shm is")?;
     let total_mib = (space.f_blocks * space.f_frsize) >> 20;
     let wanted_mib = u64::from(env.profile().qemu.memory_mib);

@@ -11,8 +11,10 @@ use crate::namespace::Namespace;
 use crate::packets::{self, TapHeader};
 use crate::row::{Row, row};
 use crate::under;
+use model::procfs::Mount;
 use rustix::process::Pid;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
@@ -105,8 +107,9 @@ fn a_pods_ipvlan_is_tied_to_a_tap(env: &dyn EnvironmentSide) -> Check {
 fn a_macvtap_carries_a_pods_packets(env: &dyn EnvironmentSide) -> Check {
     as_root()?;
     load(env, &["macvtap"])?;
-    let mounts = env.read("/proc/self/mounts")?;
-    let makes_nodes = mounts.lines().any(|line| line.split(' ').skip(1).take(2).eq(["/dev", "devtmpfs"]));
+    let mounts = env.read("/proc/self/mountinfo")?;
+    let makes_nodes =
+        Mount::all(mounts.as_bytes()).any(|mount| mount.at == Path::new("/dev") && mount.kind == "devtmpfs");
     if !makes_nodes {
         return Err(Stop::skip("the environment's /dev is no devtmpfs, in which the kernel puts a macvtap's device"));
     }

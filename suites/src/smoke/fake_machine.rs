@@ -152,8 +152,8 @@ impl Machine for FakeMachine {
         Duration::from_secs(60)
     }
 
-    fn heard(&self, _: Duration) -> bool {
-        true
+    fn silent_for(&self) -> Option<Duration> {
+        Some(Duration::ZERO)
     }
 
     fn vmm_pid(&self) -> u32 {

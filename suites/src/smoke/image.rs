@@ -21,6 +21,7 @@ use crate::reproducer::Reproducer;
 use crate::row::{Row, row};
 use crate::scratch;
 use crate::test::Place;
+use model::procfs::Mount;
 use model::profile::{BlkReadOnly, ImageDriver, ModuleUse, Profile};
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hasher as _};
@@ -145,12 +146,9 @@ impl ImageForm {
         answer.text("leaving the guest to a program of the image")?;
         // From here on, the program in the image answers.
         let partition = self.partition();
-        let mounts = read(machine, "/proc/self/mounts")?;
-        let root = mounts.lines().find(|line| line.split(' ').nth(1) == Some("/")).unwrap_or_default();
-        ensure!(
-            root.split(' ').next() == Some(format!("/dev/{partition}").as_str()),
-            "the guest's root was to be /dev/{partition}, it is {root:?}"
-        );
+        let root = mounted_at(machine, "/")?.map(|mount| mount.source).unwrap_or_default();
+        let expected = format!("/dev/{partition}");
+        ensure!(root == expected, "the guest's root was to be {expected}, it is {root:?}");
         let number = read(machine, &format!("/sys/class/block/{partition}/dev"))?;
         let maps = read(machine, "/proc/1/maps")?;
         ensure!(
@@ -189,12 +187,11 @@ impl ImageForm {
         let content = image.sum()?;
         let mut machine = self.boot_and_mount(env, &image)?;
         let machine = machine.as_mut();
-        let mounts = read(machine, "/proc/self/mounts")?;
-        let mount = mounts.lines().find(|line| line.split(' ').nth(1) == Some(ROOT)).unwrap_or_default();
-        let options: Vec<&str> = mount.split(' ').nth(3).unwrap_or_default().split(',').collect();
-        ensure!(options.contains(&"ro"), "the guest has mounted the image with {options:?}, not read-only");
+        let options = mounted_at(machine, ROOT)?.map(|mount| mount.options).unwrap_or_default();
+        let has = |option: &str| options.iter().any(|one| one == option);
+        ensure!(has("ro"), "the guest has mounted the image with {options:?}, not read-only");
         if self.driver == ImageDriver::Nvdimm {
-            let dax = options.iter().any(|option| matches!(*option, "dax" | "dax=always"));
+            let dax = has("dax") || has("dax=always");
             ensure!(dax, "the guest has mounted the image with {options:?}, not by DAX");
         }
         let path = format!("{ROOT}/{FILE}");
@@ -269,6 +266,12 @@ impl ImageForm {
         ensure!(!written, "the guest has written to /dev/{}, which is read-only", self.disk);
         Ok(())
     }
+}
+
+/// Returns the first mount that the guest has at a place.
+fn mounted_at(machine: &mut dyn Machine, place: &str) -> Result<Option<Mount>, Stop> {
+    let mounts = read(machine, "/proc/self/mountinfo")?;
+    Ok(Mount::all(mounts.as_bytes()).find(|mount| mount.at == Path::new(place)))
 }
 
 /// Checks in /proc/PID/maps whether a process executes pages of a program on the device with this number, `259:1`.

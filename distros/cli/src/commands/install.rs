@@ -11,6 +11,7 @@ use model::diagnostic::printable;
 use model::package_manager::PackageManager;
 use model::record::ComponentKind;
 use model::shell::quoted;
+use model::words::form;
 use operator::check::{ComponentStatus, Presence, StatedComponent, component};
 use operator::installer::{
     self, FailureKind, InstallError, InstallPlan, Installer, InstallerChoice, InstallerLocation, Options,
@@ -299,7 +300,7 @@ fn not_found(chosen: &InstallerChoice, system: &System) -> String {
 }
 
 fn not_run(plan: &InstallPlan) -> String {
-    let what = if plan.commands.len() == 1 { "command" } else { "commands" };
+    let what = form(plan.commands.len(), "command", "commands");
     format!("{} is not run by this program: run the {what} yourself", plan.installer.name())
 }
 

@@ -8,6 +8,7 @@ use model::arch::Arch;
 use model::component::Component;
 use model::kernel::KernelConfig;
 use model::profile::Profile;
+use model::words::list_or;
 use operator::requirements::{self, KernelOptions};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -73,8 +74,8 @@ pub(crate) fn run(arguments: &RequirementsArguments) -> anyhow::Result<Exit> {
     }
     if !requirements::is_known(profile, component) {
         let message = format!("the requirements of Kata {} for {component} are not known", profile.range);
-        let maintained: Vec<&str> = Profile::maintained().map(|profile| profile.name.as_str()).collect();
-        let hint = format!("pass --profile {}", maintained.join(" or "));
+        let maintained = Profile::maintained().map(|profile| profile.name.as_str());
+        let hint = format!("pass --profile {}", list_or(maintained));
         return Err(Failed::new(Exit::BadInput, "not-read", message).hint(hint).into());
     }
     let options = match (&arguments.check, component) {

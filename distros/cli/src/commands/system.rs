@@ -9,6 +9,7 @@ use model::distro::{DistroId, Target};
 use model::package_manager::PackageManager;
 use model::record::{Record, ReleaseEntry, known};
 use model::target;
+use model::words::list_or;
 use operator::check::{StatedComponent, stated};
 use operator::detect::{self, BuiltFor, Derivative, Detection, ForeignArch};
 use root::{Root, RootError};
@@ -221,15 +222,12 @@ fn only(root: &Root, database: &Database, detection: &Detection) -> Result<Targe
     match detection.releases.as_slice() {
         [one] => Ok(one.clone()),
         [] => Err(unknown(root, database, detection)),
-        several => {
-            let names: Vec<String> = several.iter().map(ToString::to_string).collect();
-            Err(Failed::new(
-                Exit::Unknown,
-                "ambiguous-release",
-                format!("the system is {}, but it cannot be determined which", names.join(" or ")),
-            )
-            .hint(format!("choose one, such as --target {}", several[0])))
-        }
+        several => Err(Failed::new(
+            Exit::Unknown,
+            "ambiguous-release",
+            format!("the system is {}, but it cannot be determined which", list_or(several)),
+        )
+        .hint(format!("choose one, such as --target {}", several[0]))),
     }
 }
 

@@ -20,6 +20,7 @@ use model::package::{PackageName, PackageVersion};
 use model::profile::Profile;
 use model::record::{ComponentKind, Record};
 use model::verified::{Verdict, decisive, joined};
+use model::words::{form, list_and};
 use operator::standing::{VerifiedStanding, standing};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -230,13 +231,12 @@ impl ProfileAnswer<'_> {
 /// Formats `, by runs in container and vm on emulated basis, 12 days ago`, with the weaker basis and the oldest day.
 fn by(runs: &[&VerifiedStanding], today: Date) -> String {
     let environments: BTreeSet<Environment> = runs.iter().map(|run| run.environment).collect();
-    let environments: Vec<&str> = environments.into_iter().map(Environment::name).collect();
-    let what = if runs.len() == 1 { "a run" } else { "runs" };
+    let what = form(runs.len(), "a run", "runs");
     let is_shaped = runs.iter().any(|run| run.shaped);
     let basis = runs.iter().map(|run| run.basis).max().map_or_else(String::new, |basis| basis.marked(is_shaped));
     let age = runs.iter().map(|run| run.tested).min().map_or_else(String::new, |tested| ago(tested, today));
     let older = if runs.iter().any(|run| run.older_tests) { OLDER_TESTS } else { "" };
-    format!(", by {what} in {} on {basis} basis, {age}{older}", environments.join(" and "))
+    format!(", by {what} in {} on {basis} basis, {age}{older}", list_and(environments))
 }
 
 fn details(standing: &VerifiedStanding) -> String {

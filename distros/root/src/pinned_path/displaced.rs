@@ -9,9 +9,9 @@ use crate::attributes::Attributes;
 use crate::error::RootError;
 use crate::read::MAX_CONFIGURATION;
 use crate::root::Root;
+use crate::sha256;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, RenameFlags, renameat, renameat_with, unlinkat};
 use rustix::io::Errno;
-use sha2::{Digest, Sha256};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -139,15 +139,11 @@ fn link_digest(target: &Path) -> String {
     hashed([b"link".as_slice(), target.as_os_str().as_bytes()].into_iter())
 }
 
+/// Returns the first 64 bits of the SHA-256 of these parts.
 fn hashed<'p>(parts: impl Iterator<Item = &'p [u8]>) -> String {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update((part.len() as u64).to_le_bytes());
-        hash.update(part);
-    }
-    let mut first = [0; 8];
-    first.copy_from_slice(&hash.finalize()[..8]);
-    format!("{:016x}", u64::from_be_bytes(first))
+    let mut digits = sha256::of_parts(parts);
+    digits.truncate(16);
+    digits
 }
 
 impl Root {

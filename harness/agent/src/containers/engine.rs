@@ -12,6 +12,7 @@ use super::shared::Shared;
 use crate::body::caught;
 use model::profile::Profile;
 use model::sync::{locked, unlocked};
+use model::words::list_and;
 use root::Root;
 use std::collections::BTreeMap;
 use std::fs;
@@ -204,16 +205,15 @@ impl Engine {
 
 /// Returns the reason why a profile cannot be tested.
 fn none_for(claims: &Claims) -> Stop {
-    let supplied: Vec<String> =
-        claims.kata.iter().map(|k| format!("{} of the profile {}", k.version, k.profile)).collect();
-    if supplied.is_empty() {
+    if claims.kata.is_empty() {
         return Stop::skip(
             "no Kata was given to run containers with: name a release of it by --kata PATH|URL[#sha256]",
         );
     }
+    let supplied = claims.kata.iter().map(|k| format!("{} of the profile {}", k.version, k.profile));
     Stop::skip(format!(
         "no --kata matches this profile; given: {}; repeat --kata for another runtime",
-        supplied.join(" and ")
+        list_and(supplied)
     ))
 }
 

@@ -3,6 +3,7 @@
 use super::capture::Attached;
 use super::kata;
 use model::profile::{self, Profile};
+use model::words::{SizeUnit, size};
 use operator::process::Invocation;
 use root::Root;
 use std::fs;
@@ -219,7 +220,7 @@ fn has_module(kernel: &str, name: &str) -> bool {
 /// Returns a file's path and size, for the report.
 pub fn described(path: &str) -> String {
     match fs::metadata(path) {
-        Ok(meta) => format!("{path} ({:.1} MiB)", meta.len() as f64 / f64::from(1 << 20)),
+        Ok(meta) => format!("{path} ({})", size(meta.len(), SizeUnit::Mib)),
         Err(e) => format!("{path} ({e})"),
     }
 }

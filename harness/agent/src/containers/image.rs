@@ -4,9 +4,8 @@
 //! The format is that of the OCI image specification 1.0 (image layout, manifest, configuration).
 
 use model::arch::Arch;
-use model::hex::hex;
+use model::sha256;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use std::io;
 use suites::containers::IMAGE_USER;
 
@@ -145,7 +144,7 @@ fn descriptor(media_type: &str, bytes: &[u8]) -> Value {
 }
 
 fn digest(bytes: &[u8]) -> String {
-    format!("sha256:{}", hex(&Sha256::digest(bytes)))
+    format!("sha256:{}", sha256::of_bytes(bytes))
 }
 
 #[cfg(test)]

@@ -25,8 +25,6 @@ use suites::containers::{
     NoCri, Process, Sandbox, Snapshotter, Task, Trace,
 };
 use suites::environment::Claims;
-use suites::outcome::Component;
-use suites::share::Share;
 
 /// Time that the probe stays after its last output if `ctr` may drop it, in milliseconds.
 const LAST_WORDS: u32 = 500;

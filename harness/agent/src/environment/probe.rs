@@ -6,7 +6,7 @@ use crate::home::AgentHome;
 use crate::launch::provided::Provided;
 use crate::{process, system};
 use model::arch::Arch;
-use model::procfs;
+use model::procfs::{self, Mount};
 use protocol::facts::{self, EnvironmentFact, Facts};
 use std::fs::{self, OpenOptions};
 use std::path::Path;
@@ -139,8 +139,8 @@ enum NoHugepages {
 /// Checks that a small guest's memory fits into huge pages: free ones, or, in a virtual machine of the harness, which a
 /// test may change, those that there is memory for.
 fn hugepages(kind: Environment) -> Result<(), NoHugepages> {
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let mounted = mounts.lines().any(|line| line.split(' ').nth(1) == Some(hugepages::MOUNT));
+    let mounts = fs::read("/proc/self/mountinfo").unwrap_or_default();
+    let mounted = Mount::all(&mounts).any(|mount| mount.at == Path::new(hugepages::MOUNT));
     if !mounted {
         return Err(NoHugepages::NotMounted);
     }

@@ -82,8 +82,7 @@ impl ApiGuest {
     }
 
     fn load(&mut self, used_for: ModuleUse) -> Result<(), Stop> {
-        let Some(set) = self.modules.get(&used_for).cloned() else { return Ok(()) };
-        let request = GuestRequest::LoadModules { names: set.load };
+        let Some(request) = compose::load(&self.modules, used_for) else { return Ok(()) };
         self.request(request, self.deadlines.modules, "loading modules").map(drop)
     }
 

@@ -7,7 +7,7 @@ use crate::launch::provided::Provided;
 use crate::launch::vhost;
 use crate::system;
 use model::arch::Arch;
-use model::profile::{DaemonSetting, Profile};
+use model::profile::{DaemonSetting, ModuleUse, Profile};
 use operator::process::Invocation;
 use protocol::message::{GuestRequest, Launched, SHARE};
 use qemu::apply::{apply, apply_to_daemon};
@@ -15,11 +15,12 @@ use qemu::deviation::{Deviation, Program};
 use qemu::launch::{FdPurpose, InheritedFd, Launch};
 use qemu::sandbox::{BlockDevice, GuestImage, MemoryBacking, Net, SHARE_TAG, Sandbox, SharedFilesystem, Vsock};
 use qemu::{argv, virtiofsd};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use suites::catalogue::Configuration;
 use suites::check::Stop;
-use suites::environment::{Claims, HARDWARE_ADDRESS, Setting};
+use suites::environment::{Claims, HARDWARE_ADDRESS, ModuleSet, Setting};
 use suites::share::Share;
 
 /// Size of the ext4 disk of a guest without a share, in bytes; sparse.
@@ -267,6 +268,11 @@ pub fn normalised(profile: &Profile, arch: Arch, configuration: Configuration, p
     let forms: Vec<String> =
         guests.chain(shipped).map(|(configuration, setting)| form(configuration, setting)).collect();
     format!("{}\n{qmp}", forms.join("\n"))
+}
+
+/// Returns the request to load the modules for a use; `None` if the kernel needs none for it.
+pub(super) fn load(modules: &BTreeMap<ModuleUse, ModuleSet>, used_for: ModuleUse) -> Option<GuestRequest> {
+    modules.get(&used_for).map(|set| GuestRequest::LoadModules { names: set.load.clone() })
 }
 
 /// Returns the request to mount a configuration's share, as Kata's agent receives it; the guest waits at most `within`

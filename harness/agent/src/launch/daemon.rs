@@ -64,6 +64,11 @@ impl DaemonProcess {
         self.ended
     }
 
+    /// Fails if the daemon does not end within `deadline`.
+    pub(crate) fn must_end(&mut self, deadline: Duration) -> Result<(), Stop> {
+        self.end(deadline).map(drop).ok_or_else(|| Stop::fail("virtiofsd still runs"))
+    }
+
     /// Returns the daemon's end as an ending of its guest.
     pub(crate) fn ending(&mut self, deadline: Duration) -> Option<Ending> {
         let end = self.end(deadline)?;

@@ -4,6 +4,7 @@ use super::Case;
 use crate::blame::{Finding, Seen};
 use crate::cli::arguments::RunArguments;
 use model::shell::quoted;
+use model::words::list_and;
 use reports::journal::Environment;
 use suites::environment::Effort;
 use suites::outcome::Component;
@@ -18,8 +19,8 @@ pub(super) fn step_name(swap: &[Component]) -> String {
 
 /// Describes a swap: `nothing swapped`, `qemu and kernel of debian:13`.
 pub(super) fn named(swap: &[Component], from: &str) -> String {
-    let names: Vec<&str> = swap.iter().map(|component| component.name()).collect();
-    if names.is_empty() { "nothing swapped".to_owned() } else { format!("{} of {from}", names.join(" and ")) }
+    let names = swap.iter().map(|component| component.name());
+    if swap.is_empty() { "nothing swapped".to_owned() } else { format!("{} of {from}", list_and(names)) }
 }
 
 /// Returns the command line of a step, for a person to type; mirrors and keys are left out, because they belong to this

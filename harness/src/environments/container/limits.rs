@@ -5,6 +5,7 @@
 //! `RLIMIT_NOFILE`, from `libcrun_set_rlimits` in src/libcrun/linux.c).
 
 use model::procfs;
+use model::words::list_and;
 
 /// A limit of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,9 +47,8 @@ pub(super) fn without_refused(requested: &[Limit], complaint: &str) -> Option<Ve
 /// Describes the limits that were not granted in one line; `has` is `/proc/PID/limits` of a process of the container.
 pub(super) fn refusal_note(granted: &[Limit], has: &str) -> String {
     let refused = LIMITS.iter().filter(|limit| !granted.contains(limit));
-    let each: Vec<String> =
-        refused.map(|limit| format!("{} (it has {})", limit.requested(), limit.found(has))).collect();
-    format!("the Docker engine did not grant the container {}", each.join(" and "))
+    let each = refused.map(|limit| format!("{} (it has {})", limit.requested(), limit.found(has)));
+    format!("the Docker engine did not grant the container {}", list_and(each))
 }
 
 impl Limit {

@@ -4,6 +4,7 @@
 
 use super::{OciImageError, failed};
 use crate::base::from_files::Task;
+use crate::digest;
 use crate::unpack;
 use model::arch::Arch;
 use model::hex::hex;
@@ -341,7 +342,7 @@ impl<'n> Layout<'n> {
     }
 
     fn check_content(&self, bytes: &[u8], expected: &str) -> Result<(), OciImageError> {
-        self.check_digest(&hex(&Sha256::digest(bytes)), expected)
+        self.check_digest(&digest::of_bytes(bytes), expected)
     }
 
     fn check_digest(&self, found: &str, expected: &str) -> Result<(), OciImageError> {

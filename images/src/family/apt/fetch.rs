@@ -5,8 +5,9 @@
 
 use super::settings::{AptSettings, PHASED};
 use crate::error::{Context, Failure, ImageErrorKind};
+use crate::family;
 use crate::family::credentials::Login;
-use crate::family::{self, folder};
+use crate::family::folder::{self, PrivateFolder};
 use crate::progress::Phase;
 use crate::runner::Runner;
 use crate::tree;
@@ -40,6 +41,8 @@ pub(crate) struct Fetch {
     folder: PathBuf,
     /// Path at which its programs see that directory.
     sandbox_path: PathBuf,
+    /// Settings, credentials and keys.
+    private: PrivateFolder,
     /// Key files from the caller, which replace all others.
     named: Vec<PathBuf>,
 }
@@ -63,28 +66,17 @@ impl Fetch {
         named: &[PathBuf],
         arch: Arch,
     ) -> Result<Fetch, Failure> {
-        let fetch =
-            Fetch { folder: folder.to_owned(), sandbox_path: family::sandbox_path(folder), named: named.to_owned() };
-        let private = fetch.private();
-        folder::make_private(&private)?;
+        let private = PrivateFolder::make(folder.join(FOLDER))?;
         let mut credentials = String::new();
         for login in logins {
             credentials += &auth_line(login)?;
         }
         credentials += &credentials_of_machine();
-        fetch.write("auth.conf", &credentials)?;
-        fetch.write("acquire.conf", &acquire(settings, &fetch.sandbox_path)?)?;
-        fetch.write("apt.conf", &configuration(arch, &fetch.sandbox_path))?;
-        Ok(fetch)
-    }
-
-    /// Returns the directory that only root can read.
-    fn private(&self) -> PathBuf {
-        self.folder.join(FOLDER)
-    }
-
-    fn write(&self, name: &str, text: &str) -> Result<(), Failure> {
-        folder::write_private(&self.private().join(name), text)
+        let sandbox_path = family::sandbox_path(folder);
+        private.write("auth.conf", &credentials)?;
+        private.write("acquire.conf", &acquire(settings, &sandbox_path)?)?;
+        private.write("apt.conf", &configuration(arch, &sandbox_path))?;
+        Ok(Fetch { folder: folder.to_owned(), sandbox_path, private, named: named.to_owned() })
     }
 
     /// Returns the command of mmdebstrap, which has settings of its own. It trusts the keys that the caller names, or
@@ -132,7 +124,7 @@ impl Fetch {
     /// Copies the keys that the caller names, or else those that a system trusts for archives and those of its accepted
     /// keyrings; links to keys are followed inside the system's tree.
     fn copy_keys(&self, root: &Root, to: &str, is_wanted: impl Fn(&str) -> bool) -> Result<(), Failure> {
-        let keys = self.private().join(to);
+        let keys = self.private.path().join(to);
         std::fs::create_dir_all(&keys).context("creating", &keys)?;
         for (n, file) in self.named.iter().enumerate() {
             let key = std::fs::read(file).context("reading the key", file)?;
@@ -172,14 +164,6 @@ impl Fetch {
             runner.run(Phase::Install, &mut download)?;
         }
         Ok(())
-    }
-}
-
-impl Drop for Fetch {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(self.private()) {
-            tracing::warn!(%error, "credentials were not removed");
-        }
     }
 }
 
@@ -329,7 +313,7 @@ mod tests {
         let fetch = Fetch::new(folder.path(), &AptSettings::default(), &[], &[], Arch::X86_64).unwrap();
         let root = tree::open(machine.path()).unwrap();
         fetch.copy_keys(&root, MACHINE_KEYS, |name| is_keyring_of(name, &"devuan".parse().unwrap())).unwrap();
-        let names = folder::names(&fetch.private().join(MACHINE_KEYS)).unwrap();
+        let names = folder::names(&fetch.private.path().join(MACHINE_KEYS)).unwrap();
         assert_eq!(names, ["devuan-archive-keyring.gpg", "house.asc"]);
     }
 
@@ -348,7 +332,7 @@ mod tests {
         let fetch = Fetch::new(folder.path(), &AptSettings::default(), &[], &named, Arch::X86_64).unwrap();
         let root = tree::open(machine.path()).unwrap();
         fetch.copy_keys(&root, KEYS, |_| true).unwrap();
-        assert_eq!(folder::names(&fetch.private().join(KEYS)).unwrap(), ["0.asc", "1.gpg"]);
+        assert_eq!(folder::names(&fetch.private.path().join(KEYS)).unwrap(), ["0.asc", "1.gpg"]);
         std::fs::remove_file(&text).unwrap();
         let error = fetch.copy_keys(&root, KEYS, |_| true).unwrap_err().cause.to_string();
         assert!(error.contains(&text.display().to_string()), "{error}");

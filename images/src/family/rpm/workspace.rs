@@ -5,7 +5,8 @@
 //! The machine's plugins and repositories of dnf are not used.
 
 use crate::error::{Context as _, Failure};
-use crate::family::{self, credentials::Login, folder, installed};
+use crate::family::folder::PrivateFolder;
+use crate::family::{self, credentials::Login, installed};
 use crate::progress::Phase;
 use crate::runner::Runner;
 use crate::tree;
@@ -38,6 +39,8 @@ pub(super) struct Workspace {
     folder: PathBuf,
     /// Path at which its programs see that directory.
     sandbox_path: PathBuf,
+    /// Settings, credentials and a copy of the tree's database.
+    private: PrivateFolder,
     version: String,
 }
 
@@ -61,20 +64,20 @@ impl Workspace {
         let workspace = Workspace {
             folder: folder.to_owned(),
             sandbox_path: family::sandbox_path(folder),
+            private: PrivateFolder::make(folder.join(FOLDER))?,
             version: release_version(release, &os),
         };
-        let private = workspace.private();
-        folder::make_private(&private)?;
+        let private = workspace.private.path();
         let database = private.join("root/var/lib/rpm");
         for folder in [&database, &private.join("repos.d"), &private.join(format!("root{MODULES}"))] {
             std::fs::create_dir_all(folder).context("creating", folder)?;
         }
         // By default Debian's rpm has its database in the user's home.
-        workspace.write(".rpmmacros", "%_dbpath /var/lib/rpm\n")?;
-        workspace.write("dnf.conf", &configuration(release))?;
+        workspace.private.write(".rpmmacros", "%_dbpath /var/lib/rpm\n")?;
+        workspace.private.write("dnf.conf", &configuration(release))?;
         let path = folder.join(REPOSITORIES);
         let repositories = std::fs::read_to_string(&path).context("reading", &path)?;
-        workspace.write("repos.d/release.repo", &with_logins(&repositories, logins)?)?;
+        workspace.private.write("repos.d/release.repo", &with_logins(&repositories, logins)?)?;
         if let Some(tree) = tree {
             workspace.look_at(tree, &database)?;
         }
@@ -87,19 +90,10 @@ impl Workspace {
         rpm::copy_to(&root, database).map_err(installed::query_failure)?;
         for name in root.list(Path::new(MODULES)).map_err(tree::failed)?.iter().filter(|n| n.ends_with(".module")) {
             let content = root.read(&Path::new(MODULES).join(name), MAX_MODULE).map_err(tree::failed)?;
-            let path = self.private().join(format!("root{MODULES}")).join(name);
+            let path = self.private.path().join(format!("root{MODULES}")).join(name);
             std::fs::write(&path, content).context("writing", &path)?;
         }
         Ok(())
-    }
-
-    /// Returns the directory that only root can read.
-    fn private(&self) -> PathBuf {
-        self.folder.join(FOLDER)
-    }
-
-    fn write(&self, name: &str, text: &str) -> Result<(), Failure> {
-        folder::write_private(&self.private().join(name), text)
     }
 
     /// Returns a path of the image's directory as its programs see it.
@@ -144,7 +138,7 @@ impl Workspace {
             return Ok(Vec::new());
         }
         runner.run(Phase::Install, self.dnf(network)?.args(["module", "enable"]).args(modules))?;
-        let root = tree::open(&self.private().join("root"))?;
+        let root = tree::open(&self.private.path().join("root"))?;
         let folder = Path::new(MODULES);
         let names = root.list(folder).map_err(tree::failed)?;
         let read = |name: String| -> Result<(String, Vec<u8>), Failure> {
@@ -152,14 +146,6 @@ impl Workspace {
             Ok((name, content))
         };
         names.into_iter().filter(|name| name.ends_with(".module")).map(read).collect()
-    }
-}
-
-impl Drop for Workspace {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(self.private()) {
-            tracing::warn!(%error, "credentials were not removed");
-        }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::views::marks::Marks;
 use crate::views::{causes, wording};
 use maud::{Markup, PreEscaped, html};
 use model::verified::Verdict;
+use model::words::duration;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use suites::capability::Capability;
@@ -51,7 +52,7 @@ fn by_run(site: &Site<'_>, cell: &SiteCell<'_>) -> Markup {
         p.muted {
             @if let Some(report) = cell.report {
                 (cell.id) " · " (wording::basis(report.basis()))
-                @if let Some(millis) = report.millis { " · " (wording::duration(millis)) }
+                @if let Some(millis) = report.millis { " · " (duration(millis)) }
             } @else { (cell.id) " · by the record alone: no run of it was given, so that there is nothing on single tests" }
             @if let Some(run) = run {
                 " · tests of run " (run.standings.matrix.run) @if let Some(day) = run.day() { ", " (time(day)) }

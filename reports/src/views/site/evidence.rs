@@ -10,6 +10,7 @@ use crate::views::wording;
 use maud::{Markup, html};
 use model::distro::DistroId;
 use model::shell::quoted;
+use model::words::duration;
 
 /// Returns the evidence of a cell.
 pub(super) fn of(here: &Here<'_>, cell: &SiteCell<'_>, room: &mut usize) -> Markup {
@@ -41,7 +42,7 @@ fn of_run(here: &Here<'_>, cell: &SiteCell<'_>, report: &CellReport, facts: &Cel
     facts.candidates.iter().for_each(|(component, what)| text(&format!("candidate {component}"), what.to_string()));
     facts.environment.iter().for_each(|(probe, answer)| text(probe, answer.to_string()));
     facts.notes.iter().for_each(|note| text("note", note.clone()));
-    report.phases.iter().for_each(|(phase, millis)| text(&format!("phase {phase}"), wording::duration(*millis)));
+    report.phases.iter().for_each(|(phase, millis)| text(&format!("phase {phase}"), duration(*millis)));
     let packages = facts.versions.keys().map(|name| {
         let name = name.as_str();
         (package(here, &cell.id.distro, name), html! { (wording::version(facts, name)) })

@@ -5,10 +5,10 @@
 
 use super::address::Page;
 use super::{Site, SiteChange, SiteRow};
-use crate::digest;
 use crate::redact::one_line;
 use crate::standing::{Change, ChangeRow};
 use maud::{PreEscaped, html};
+use model::sha256;
 
 /// Maximum of changes in a feed; the latest are kept.
 const MOST: usize = 100;
@@ -76,7 +76,7 @@ fn updated(site: &Site<'_>) -> String {
 
 /// Returns a UUID (version 8 of RFC 9562) from the digest of a text, as its id.
 fn uuid(text: &str) -> String {
-    let hex = digest::sha256(format!("kata-qualify {text}").as_bytes());
+    let hex = sha256::of_bytes(format!("kata-qualify {text}").as_bytes());
     let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
     format!("urn:uuid:{}-{}-8{}-a{}-{}", part(0, 8), part(8, 12), part(12, 15), part(15, 18), part(18, 30))
 }

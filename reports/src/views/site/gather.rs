@@ -12,6 +12,7 @@ use model::distro::{DistroId, ReleaseVersion};
 use model::profile::Profile;
 use model::record::Record;
 use model::verified::{VerifiedEntry, remove_outdated, remove_overridden, remove_repeated_inapplicable};
+use model::words::count;
 use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Area;
 use suites::catalogue::Test;
@@ -211,8 +212,7 @@ fn head(cells: &[SiteCell<'_>], releases: usize, runs: usize) -> String {
         false => format!(", measured {first} to {last}"),
     });
     let days = days.unwrap_or_default();
-    let of = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
-    format!("{}{days}; by the records and {}", of(releases, "release"), of(runs, "run"))
+    format!("{}{days}; by the records and {}", count(releases, "release"), count(runs, "run"))
 }
 
 /// Sorts the cells in the order of the records: distro, release, architecture, environment.

@@ -6,6 +6,7 @@ use crate::matrix::CellReport;
 use crate::run::{Attempt, TestRun};
 use crate::views::wording;
 use maud::{Markup, PreEscaped, html};
+use model::words::duration;
 use std::collections::{BTreeMap, BTreeSet};
 use suites::outcome::Outcome;
 
@@ -135,7 +136,7 @@ pub(super) fn result(run: &TestRun) -> Markup {
     let Some(last) = run.final_outcome() else { return html! {} };
     let millis = run.attempts.iter().fold(0u64, |sum, a| sum.saturating_add(a.millis));
     html! {
-        span class=(class(&last.outcome)) title=(wording::duration(millis)) {
+        span class=(class(&last.outcome)) title=(duration(millis)) {
             (last.outcome.name())
             @if last.is_flaky() { " " (last.passed) "/" (last.decided) }
         }

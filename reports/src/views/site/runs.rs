@@ -4,9 +4,9 @@ use super::address::Page;
 use super::page::{Here, scroll, time};
 use super::turns::{Turn, turns};
 use super::{Put, Site, SiteRun, parts};
-use crate::views::wording;
 use maud::{Markup, html};
 use model::verified::Verdict;
+use model::words::duration;
 use std::collections::BTreeMap;
 use std::io;
 
@@ -65,7 +65,7 @@ fn row(run: &SiteRun<'_>) -> Markup {
         td { (count(&["fail"])) }
         td { (count(&["error"])) }
         td { (count(&["skip", "blocked"])) }
-        td { (wording::duration(millis)) }
+        td { (duration(millis)) }
         td {
             @for why in run.withheld.iter().take(REASONS) { p.detail { (why) } }
             @if run.withheld.len() > REASONS { p.muted { "and " (run.withheld.len() - REASONS) " more" } }

@@ -8,6 +8,7 @@ use model::package::{PackageName, PackageVersion};
 use model::package_manager::PackageManager;
 use model::profile::Profile;
 use model::verified::{Verdict, VerifiedCapability, VerifiedEntry, joined};
+use model::words::count;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
@@ -156,8 +157,7 @@ fn age(tested: Date, today: Date) -> String {
     match days {
         ..0 => "in the future".to_owned(),
         0 => "today".to_owned(),
-        1 => "1 day".to_owned(),
-        days => format!("{days} days"),
+        days => count(days, "day"),
     }
 }
 

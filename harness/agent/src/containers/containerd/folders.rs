@@ -6,9 +6,8 @@ use crate::containers::network;
 use crate::containers::settings::Settings;
 use crate::containers::snapshotters::{self, Prepared};
 use crate::process;
-use model::hex::hex;
+use model::sha256;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -58,8 +57,7 @@ pub(in crate::containers) fn clean_up(name: &str, disk: &Path, ids: u64) {
 /// Kata shim that refuses its first container leaves its socket behind.
 fn shims_socket(address: &Path, namespace: &str, id: &str) -> PathBuf {
     let hashed = address.join(namespace).join(id);
-    let digest = Sha256::digest(hashed.as_os_str().as_encoded_bytes());
-    Path::new("/run/containerd/s").join(hex(&digest))
+    Path::new("/run/containerd/s").join(sha256::of_bytes(hashed.as_os_str().as_encoded_bytes()))
 }
 
 /// Removes the remains of killed agents.

@@ -3,6 +3,7 @@
 use super::ApiGuest;
 use crate::process::{kill_group, wait};
 use model::profile::{ModuleUse, Profile};
+use protocol::client::Client;
 use protocol::message::{GuestReply, GuestRequest};
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -92,8 +93,8 @@ impl Machine for ApiGuest {
         self.deadlines.silence
     }
 
-    fn heard(&self, within: Duration) -> bool {
-        self.agent.as_ref().is_some_and(|agent| agent.silent_for() < within)
+    fn silent_for(&self) -> Option<Duration> {
+        self.agent.as_ref().map(Client::silent_for)
     }
 
     fn vmm_pid(&self) -> u32 {
@@ -111,10 +112,7 @@ impl Machine for ApiGuest {
     }
 
     fn wait_for_daemon(&mut self, deadline: Duration) -> Result<(), Stop> {
-        match &mut self.daemon {
-            None => Ok(()),
-            Some(daemon) => daemon.end(deadline).map(drop).ok_or_else(|| Stop::fail("virtiofsd still runs")),
-        }
+        self.daemon.as_mut().map_or(Ok(()), |daemon| daemon.must_end(deadline))
     }
 }
 

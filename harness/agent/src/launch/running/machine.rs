@@ -1,9 +1,11 @@
 //! The view of tests on a guest.
 
 use super::RunningGuest;
+use crate::launch::compose;
 use crate::log::Log;
 use crate::process::{kill_group, wait};
 use model::profile::{ModuleUse, Profile};
+use protocol::client::Client;
 use protocol::message::{GuestReply, GuestRequest};
 use qemu::qmp::QmpError;
 use rustix::process::Signal;
@@ -85,8 +87,7 @@ impl Machine for RunningGuest {
     }
 
     fn load_modules(&mut self, used_for: ModuleUse) -> Result<(), Stop> {
-        let Some(set) = self.modules.get(&used_for).cloned() else { return Ok(()) };
-        let request = GuestRequest::LoadModules { names: set.load };
+        let Some(request) = compose::load(&self.modules, used_for) else { return Ok(()) };
         self.request(request, self.deadlines.modules, "loading modules").map(drop)
     }
 
@@ -153,8 +154,8 @@ impl Machine for RunningGuest {
         self.deadlines.silence
     }
 
-    fn heard(&self, within: Duration) -> bool {
-        self.agent.as_ref().is_some_and(|agent| agent.silent_for() < within)
+    fn silent_for(&self) -> Option<Duration> {
+        self.agent.as_ref().map(Client::silent_for)
     }
 
     fn vmm_pid(&self) -> u32 {
@@ -172,10 +173,7 @@ impl Machine for RunningGuest {
     }
 
     fn wait_for_daemon(&mut self, deadline: Duration) -> Result<(), Stop> {
-        match &mut self.daemon {
-            None => Ok(()),
-            Some(daemon) => daemon.end(deadline).map(drop).ok_or_else(|| Stop::fail("virtiofsd still runs")),
-        }
+        self.daemon.as_mut().map_or(Ok(()), |daemon| daemon.must_end(deadline))
     }
 }
 
