@@ -37,6 +37,7 @@ pub use containers::{ContainerRuntime, ContainerdEvent, Containers, GuestFiles, 
 pub use docker::{Docker, DockerContainer, DockerNetwork, DockerProcess};
 pub use model::environment::Environment;
 pub use other_machine::OtherMachine;
+pub(crate) use pods::named_containerd;
 pub use pods::{
     ContainerEnd, Cri, Ephemeral, NoCri, Pod, PodContainer, PodLimits, PodProcess, PodUsage, PodWanted, ProfileWanted,
     TerminalSize,
