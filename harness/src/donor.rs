@@ -11,6 +11,7 @@ use images::portable::{Portable, PortableError};
 use images::{Image, ImageError, ImageLock, Options};
 use model::arch::Arch;
 use model::database::{Database, DatabaseError};
+use model::distro::Target;
 use model::package::PackageName;
 use model::record::ResolveError;
 use model::release::Release;
@@ -75,16 +76,16 @@ pub enum DonorError {
     /// The release's image cannot be held in the cache.
     #[error("locking {release} in the cache")]
     Hold {
-        /// The release, such as `debian:13`.
-        release: String,
+        /// The release.
+        release: Target,
         /// The system's reason.
         source: io::Error,
     },
     /// The release has no such component.
     #[error("the record of {release} has no {component}")]
     Lacks {
-        /// The release, such as `debian:13`.
-        release: String,
+        /// The release.
+        release: Target,
         /// The component.
         component: Component,
     },
@@ -93,8 +94,8 @@ pub enum DonorError {
     Program {
         /// The component.
         component: Component,
-        /// The release, such as `debian:13`.
-        release: String,
+        /// The release.
+        release: Target,
         /// The cause.
         source: PortableError,
     },
@@ -160,7 +161,7 @@ impl Donors {
         let one = |Donation { component, release }: &Donation| {
             let packages = packages(release, *component)?;
             let image = images::prepare(release, &options(release), progress)?;
-            let hold = image.hold().map_err(|source| DonorError::Hold { release: release.name(), source })?;
+            let hold = image.hold().map_err(|source| DonorError::Hold { release: release.target(), source })?;
             let words = words(release, &packages, &image);
             let (component, release) = (*component, release.clone());
             Ok(Donor { component, release, tree: image.rootfs(), words, _hold: hold })
@@ -193,7 +194,7 @@ impl Donors {
         for donor in &self.0 {
             let Some(program) = program(&donor.release, donor.component) else { continue };
             let failed = |source| {
-                let (component, release) = (donor.component, donor.release.name());
+                let (component, release) = (donor.component, donor.release.target());
                 DonorError::Program { component, release, source }
             };
             let tree = Root::new(&donor.tree)?;
@@ -258,7 +259,7 @@ fn packages(release: &Release, component: Component) -> Result<Vec<PackageName>,
         | Component::Record
         | Component::Kata => None,
     };
-    found.ok_or_else(|| DonorError::Lacks { release: release.name(), component })
+    found.ok_or_else(|| DonorError::Lacks { release: release.target(), component })
 }
 
 fn words(release: &Release, packages: &[PackageName], image: &Image) -> Candidate {

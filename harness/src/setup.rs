@@ -21,6 +21,7 @@ use agent::home::VOLUME;
 use images::boot::{initramfs, kernel, modules};
 use images::{Disk, ExtraFile, Image, ImageError, ImageErrorKind, ImageLock, Manifest, docker};
 use model::arch::Arch;
+use model::distro::Target;
 use model::package::{PackageName, PackageVersion};
 use model::profile::{ModuleUse, Profile, architecture};
 use model::release::Release;
@@ -45,7 +46,7 @@ pub enum SetupError {
     #[error("locking {image} in the cache")]
     Hold {
         /// The release of the image.
-        image: String,
+        image: Target,
         /// The system's reason.
         source: io::Error,
     },

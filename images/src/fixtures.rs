@@ -54,7 +54,7 @@ pub(crate) fn release(version: &str, codename: &str) -> Release {
 pub(crate) fn runner(cancel: &AtomicBool, seconds: u64) -> Runner<'_> {
     let (release, limit) = (release("13", "trixie"), Duration::from_secs(seconds));
     Runner {
-        release: release.name(),
+        release: release.target(),
         cancel,
         until: Instant::now() + limit,
         limit,

@@ -65,8 +65,8 @@ impl Release {
     }
 
     /// Whether this release is that one (`debian:12`), or built from it.
-    pub fn is_or_derives_from(&self, name: &str) -> bool {
-        self.name() == name || self.based_on.iter().any(|parent| parent.to_string() == name)
+    pub fn is_or_derives_from(&self, other: &Target) -> bool {
+        self.target() == *other || self.based_on.contains(other)
     }
 
     /// Returns QEMU, if it is packaged.

@@ -36,7 +36,7 @@ pub struct KernelFiles {
 /// # Errors
 /// If the record names no kernel, its glob has not exactly one `*`, or nothing matches.
 pub fn find(tree: &Path, release: &Release) -> Result<KernelFiles, ImageError> {
-    files(tree, release).map_err(|f| ImageError::new(&release.name(), Phase::Record, f))
+    files(tree, release).map_err(|f| ImageError::new(release.target(), Phase::Record, f))
 }
 
 /// Reads the bootable image of a kernel from [`find`].
