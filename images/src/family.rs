@@ -24,6 +24,7 @@ use crate::package::ExtraPackage;
 use crate::runner::{self, Runner};
 use crate::tree;
 use model::distro::DistroId;
+use model::kernel::KernelRelease;
 use model::package::PackageName;
 use model::package_manager::PackageManager;
 use model::redact::Redactor;
@@ -136,7 +137,7 @@ pub(crate) trait PackageFamily: Sync {
     fn owners(&self, tree: &Path, paths: &[String]) -> Vec<PathOwner>;
 
     /// Makes the initrd for a tree's kernel with the tree's own tool; returns its path in the tree.
-    fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &str) -> Result<String, Failure>;
+    fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &KernelRelease) -> Result<String, Failure>;
 }
 
 /// A release's archives, as this machine reaches them.

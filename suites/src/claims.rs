@@ -4,6 +4,7 @@
 use crate::effort::Effort;
 use model::component::Component;
 use model::kata_version::KataVersion;
+use model::kernel::KernelRelease;
 use model::package::{PackageName, PackageVersion};
 use model::profile::{self, ModuleUse};
 use model::release::Release;
@@ -19,7 +20,7 @@ pub struct Claims {
     /// The version of each installed package that the record names.
     pub versions: BTreeMap<PackageName, PackageVersion>,
     /// The release of the kernel in use, `6.12.48+deb13-amd64`.
-    pub kernel: String,
+    pub kernel: KernelRelease,
     /// The configuration that is embedded in the kernel's image, if no file has it.
     #[serde(default)]
     pub kernel_config: Option<String>,
@@ -44,12 +45,12 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// Returns claims that hold the record only.
-    pub fn of(release: Release) -> Claims {
+    /// Returns claims that hold the record and the kernel's release only.
+    pub fn of(release: Release, kernel: KernelRelease) -> Claims {
         Claims {
             release,
             versions: BTreeMap::new(),
-            kernel: String::new(),
+            kernel,
             kernel_config: None,
             vmlinuz: String::new(),
             elf_kernel: None,

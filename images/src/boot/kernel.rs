@@ -4,6 +4,7 @@ use super::configuration;
 use crate::error::{Failure, ImageError, ImageErrorKind};
 use crate::progress::Phase;
 use crate::tree;
+use model::kernel::KernelRelease;
 use model::release::Release;
 use operator::kernel_image;
 use operator::packages::QueryError;
@@ -22,7 +23,7 @@ pub(crate) const MAX_IMAGE: u64 = 512 << 20;
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct KernelFiles {
     /// Release of the kernel, as `uname -r` will report it: `6.12.41+deb13-amd64`.
-    pub release: String,
+    pub release: KernelRelease,
     /// The bootable image.
     pub vmlinuz: PathBuf,
     /// `/usr/lib/modules/<release>`.
@@ -83,7 +84,7 @@ pub(crate) fn files(tree: &Path, release: &Release) -> Result<KernelFiles, Failu
     let found = found.map_err(unreadable)?.ok_or_else(missing)?;
     let Some(modules) = found.modules else { return Err(missing()) };
     // The version from the modules' directory, because a file in /boot may be named after the flavour only.
-    let version = modules.file_name().and_then(|name| name.to_str()).ok_or_else(missing)?.to_owned();
+    let version = KernelRelease::of_modules(&modules).ok_or_else(missing)?;
     let resolved = |path: &Path| root.resolve(path).map_err(|e| unreadable(e.into()));
     let configs = [format!("/boot/config-{version}"), format!("{}/config", modules.display())];
     let config = root.first_file(configs.iter().map(Path::new)).map_err(|e| unreadable(e.into()))?;

@@ -25,6 +25,7 @@ use crate::options::Options;
 use crate::progress::Phase;
 use crate::runner::Runner;
 use crate::tree;
+use model::kernel::KernelRelease;
 use model::package::PackageName;
 use model::package_manager::PackageManager;
 use model::release::Release;
@@ -138,10 +139,10 @@ impl PackageFamily for Apk {
         super::installed::owners(tree, paths, apk::owners)
     }
 
-    fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &str) -> Result<String, Failure> {
+    fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &KernelRelease) -> Result<String, Failure> {
         let path = format!("/boot/initramfs-{kernel}");
         let mut mkinitfs = tree::command(tree, &[], "mkinitfs")?;
-        mkinitfs.args(["-F", "base ext4 virtio", "-o", &path, kernel]);
+        mkinitfs.args(["-F", "base ext4 virtio", "-o", &path, kernel.as_str()]);
         runner.run(Phase::Disk, &mut mkinitfs)?;
         Ok(path)
     }

@@ -24,6 +24,7 @@ use crate::runner::{Runner, has_program};
 use fetch::Fetch;
 use mirrors::Mirrors;
 use model::distro::DistroId;
+use model::kernel::KernelRelease;
 use model::package::PackageName;
 use model::package_manager::PackageManager;
 use model::release::Release;
@@ -149,9 +150,9 @@ impl PackageFamily for Apt {
         installed::owners(tree, paths)
     }
 
-    fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &str) -> Result<String, Failure> {
+    fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &KernelRelease) -> Result<String, Failure> {
         let mut update = programs::command(tree, &[], "update-initramfs")?;
-        update.args(["-c", "-k", kernel]);
+        update.args(["-c", "-k", kernel.as_str()]);
         runner.run(Phase::Disk, &mut update)?;
         Ok(format!("/boot/initrd.img-{kernel}"))
     }

@@ -23,6 +23,7 @@ use crate::options::Options;
 use crate::progress::Phase;
 use crate::runner::Runner;
 use crate::tree;
+use model::kernel::KernelRelease;
 use model::package::PackageName;
 use model::package_manager::PackageManager;
 use model::release::Release;
@@ -135,11 +136,11 @@ impl PackageFamily for Pacman {
         super::installed::owners(tree, paths, pacman::owners)
     }
 
-    fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &str) -> Result<String, Failure> {
+    fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &KernelRelease) -> Result<String, Failure> {
         let path = format!("/boot/initramfs-{kernel}.img");
         // The disk does not exist yet, so there is nothing to detect.
         let mut mkinitcpio = tree::command(tree, &[], "mkinitcpio")?;
-        mkinitcpio.args(["--kernel", kernel, "--generate", &path, "--skiphooks", "autodetect"]);
+        mkinitcpio.args(["--kernel", kernel.as_str(), "--generate", &path, "--skiphooks", "autodetect"]);
         runner.run(Phase::Disk, &mut mkinitcpio)?;
         Ok(path)
     }

@@ -31,6 +31,7 @@ use crate::progress::Phase;
 use crate::runner::{Runner, has_program};
 use crate::tree;
 use model::distro::DistroId;
+use model::kernel::KernelRelease;
 use model::package::PackageName;
 use model::package_manager::PackageManager;
 use model::redact::Redactor;
@@ -226,11 +227,18 @@ impl PackageFamily for Rpm {
         super::installed::owners(tree, paths, rpm::owners)
     }
 
-    fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &str) -> Result<String, Failure> {
+    fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &KernelRelease) -> Result<String, Failure> {
         let path = format!("/boot/initramfs-{kernel}.img");
         // The disk does not exist yet, so there is nothing to detect.
         let mut dracut = tree::command(tree, &[], "dracut")?;
-        dracut.args(["--force", "--no-hostonly", "--add-drivers", "ext4 virtio_blk virtio_pci", &path, kernel]);
+        dracut.args([
+            "--force",
+            "--no-hostonly",
+            "--add-drivers",
+            "ext4 virtio_blk virtio_pci",
+            &path,
+            kernel.as_str(),
+        ]);
         runner.run(Phase::Disk, &mut dracut)?;
         Ok(path)
     }

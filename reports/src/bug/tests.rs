@@ -147,7 +147,7 @@ fn run(finding: &Finding, change: impl Fn(&mut Maker)) -> Matrix {
     let mut maker = Maker::default();
     maker.start(&[profile], &[release]);
     let mut known = facts(Basis::Emulated);
-    known.kernel = Some(kernel.to_owned());
+    known.kernel = Some(kernel.parse().unwrap());
     known.versions = BTreeMap::new();
     known.suites = BTreeMap::new();
     for (package, version, _) in packages {

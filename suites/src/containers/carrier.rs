@@ -39,7 +39,11 @@ fn the_kernel_inside_is_the_runtimes(containers: &dyn Containers) -> Check {
                 containers.note(format!("the guest's kernel, a candidate, is {}", facts.kernel));
                 return Ok(());
             }
-            ensure!(&facts.kernel == claimed, "the guest's kernel is {}, the release's is {claimed}", facts.kernel);
+            ensure!(
+                claimed == facts.kernel.as_str(),
+                "the guest's kernel is {}, the release's is {claimed}",
+                facts.kernel
+            );
         }
     }
     Ok(())

@@ -195,7 +195,7 @@ fn boots(env: &dyn EnvironmentSide, vmm: Component) -> Check {
     let mut machine = boot(env, vmm, None)?;
     let running = read(&mut *machine, "/proc/sys/kernel/osrelease")?;
     let kernel = &env.claims().kernel;
-    ensure!(running.trim() == kernel, "the guest was given the kernel {kernel}, and runs {:?}", running.trim());
+    ensure!(kernel == running.trim(), "the guest was given the kernel {kernel}, and runs {:?}", running.trim());
     env.note(format!("{vmm}: {:.1} s to userspace", machine.boot_time().as_secs_f64()));
     Ok(())
 }
@@ -206,7 +206,7 @@ fn boot(env: &dyn EnvironmentSide, vmm: Component, share: Option<Share>) -> Resu
     if !claims.candidates.contains_key(&vmm)
         && let Some(path) = claims.other_vmm(vmm)
     {
-        is_executable(env, path, vmm.name())?;
+        is_executable(env, path.as_str(), vmm.name())?;
     }
     env.boot_by(vmm, share)
 }

@@ -2,6 +2,7 @@
 
 use super::capture::Attached;
 use super::kata;
+use model::kernel::KernelRelease;
 use model::profile::{self, Profile};
 use operator::process::Invocation;
 use root::Root;
@@ -38,12 +39,19 @@ impl InitramfsTool {
     }
 
     /// Returns the command that makes the initrd, once its settings are below `settings`.
-    fn command(self, settings: &Path, initrd: &Path, kernel: &str, modules: &[String], agent: &str) -> Command {
+    fn command(
+        self,
+        settings: &Path,
+        initrd: &Path,
+        kernel: &KernelRelease,
+        modules: &[String],
+        agent: &str,
+    ) -> Command {
         let mut command = Command::new(self.name());
         command.env("LC_ALL", "C");
         match self {
             Self::Mkinitramfs => {
-                command.arg("-d").arg(settings).arg("-o").arg(initrd).arg(kernel).env("KATA_AGENT", agent);
+                command.arg("-d").arg(settings).arg("-o").arg(initrd).arg(kernel.as_str()).env("KATA_AGENT", agent);
             }
             Self::Dracut => {
                 // Only dracut's shell init and udev, without additions from the machine's own settings.
@@ -58,7 +66,7 @@ impl InitramfsTool {
                     command.arg("--include").arg(settings.join(hook)).arg(place);
                 }
                 command.arg("--include").arg(settings.join("modules")).arg("/etc/kata-modules");
-                command.arg(initrd).arg(kernel);
+                command.arg(initrd).arg(kernel.as_str());
             }
         }
         command
@@ -210,8 +218,8 @@ fn dracuts_hooks(modules: &Path) -> String {
 
 /// Returns whether this kernel has the module, built in or not: dracut drops all modules after a missing one.
 /// If `modinfo` cannot be run, no module is left out.
-fn has_module(kernel: &str, name: &str) -> bool {
-    let arguments = ["--set-version", kernel, "--field", "filename", name];
+fn has_module(kernel: &KernelRelease, name: &str) -> bool {
+    let arguments = ["--set-version", kernel.as_str(), "--field", "filename", name];
     let modinfo = Invocation::new(Path::new("modinfo"), &arguments).run(Duration::from_secs(30), None);
     !modinfo.is_ok_and(|finished| !finished.is_ok())
 }
@@ -309,7 +317,7 @@ mod tests {
         let command = InitramfsTool::Dracut.command(
             dir.path(),
             Path::new("/initrd"),
-            "6.12.1",
+            &"6.12.1".parse().unwrap(),
             &modules,
             "/opt/an agent; of Kata",
         );

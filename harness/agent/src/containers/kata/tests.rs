@@ -20,11 +20,7 @@ impl Machine {
                        shared_fs = \"virtio-fs\"\n[agent.kata]\n[runtime]\n";
         let machine = Machine {
             root: Root::new(dir.path()).unwrap(),
-            claims: Claims {
-                kernel: "6.12".to_owned(),
-                vmlinuz: "/boot/vmlinuz-6.12".to_owned(),
-                ..Claims::of(release)
-            },
+            claims: Claims { vmlinuz: "/boot/vmlinuz-6.12".to_owned(), ..Claims::of(release, "6.12".parse().unwrap()) },
             dir,
         };
         for (path, text) in [

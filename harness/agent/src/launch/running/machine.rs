@@ -3,6 +3,7 @@
 use super::RunningGuest;
 use crate::log::Log;
 use crate::process::{kill_group, wait};
+use model::kernel::KernelRelease;
 use model::profile::{ModuleUse, Profile};
 use protocol::message::{GuestReply, GuestRequest};
 use qemu::qmp::QmpError;
@@ -90,7 +91,7 @@ impl Machine for RunningGuest {
         self.request(request, self.deadlines.modules, "loading modules").map(drop)
     }
 
-    fn kernel(&self) -> &str {
+    fn kernel(&self) -> &KernelRelease {
         &self.kernel
     }
 
