@@ -335,7 +335,7 @@ fn wanted_modules(profiles: &[Profile], arch: Arch) -> BTreeMap<ModuleUse, Vec<S
 }
 
 fn file(path: &str, mode: u32, bytes: impl Into<Cow<'static, [u8]>>) -> ExtraFile {
-    ExtraFile { path: path.to_owned(), mode, content: bytes.into() }
+    ExtraFile { path: path.into(), mode, content: bytes.into() }
 }
 
 /// Returns the installed versions of these packages.
