@@ -18,7 +18,7 @@ use model::release::Release;
 use model::share::Share;
 use model::target::{self, TargetError};
 use reports::journal::Candidate;
-use root::{Root, RootError};
+use root::{InsidePath, NotAnInsidePath, Root, RootError};
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -99,6 +99,9 @@ pub enum DonorError {
         /// The cause.
         source: PortableError,
     },
+    /// A program's path in the environment cannot be written down.
+    #[error("naming a program in the environment")]
+    Path(#[from] NotAnInsidePath),
     /// The tree cannot be read.
     #[error(transparent)]
     Tree(#[from] RootError),
@@ -214,13 +217,13 @@ impl Donors {
                 | Component::Kata => (Vec::new(), Vec::new()),
             };
             let modules: Vec<PathBuf> = modules.into_iter().map(|(_, path)| path).collect();
-            let portable = Portable::of(&tree, Path::new(program), &modules).map_err(failed)?;
+            let portable = Portable::of(&tree, program.as_path(), &modules).map_err(failed)?;
             let packed = Packed { portable, firmware };
             let below = format!("donor/{}", donor.component);
             let start = packed.start(&folder.join(&below));
             files.extend(packed.files(&below, &tree));
             let name = format!("{below}/start");
-            claims.candidates.insert(donor.component, folder.join(&name).to_string_lossy().into_owned());
+            claims.candidates.insert(donor.component, folder.join(&name).as_path().try_into()?);
             files.push(SeedFile { name, content: in_file(&start).map_err(DonorError::Script)? });
         }
         Ok(files)
@@ -228,10 +231,10 @@ impl Donors {
 }
 
 /// Returns the program of a component, from the record; a kernel is not a program, and no release provides the rest.
-fn program(release: &Release, component: Component) -> Option<&str> {
+fn program(release: &Release, component: Component) -> Option<&InsidePath> {
     match component {
-        Component::Qemu => Some(release.qemu()?.path.as_str()),
-        Component::Virtiofsd => release.filesystem(Share::VirtioFs)?.path.as_deref(),
+        Component::Qemu => Some(&release.qemu()?.path),
+        Component::Virtiofsd => release.filesystem(Share::VirtioFs)?.path.as_ref(),
         Component::CloudHypervisor
         | Component::Firecracker
         | Component::Kernel

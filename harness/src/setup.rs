@@ -27,7 +27,7 @@ use model::profile::{ModuleUse, Profile, architecture};
 use model::release::Release;
 use protocol::message::{Base64Bytes, CHUNK, EnvironmentReply, EnvironmentRequest};
 use reports::journal::Environment;
-use root::Root;
+use root::{NotAnInsidePath, Root};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read as _};
@@ -50,6 +50,9 @@ pub enum SetupError {
         /// The system's reason.
         source: io::Error,
     },
+    /// A file's path in the environment cannot be written down.
+    #[error("naming a file in the environment")]
+    Path(#[from] NotAnInsidePath),
     /// Another release cannot provide a component.
     #[error(transparent)]
     Donor(#[from] DonorError),
@@ -230,7 +233,7 @@ pub async fn prepare(resources: &Resources, cell: &Cell) -> Result<PreparedCell,
     if Arch::of_machine() == Some(prepared.claims.release.arch) {
         prepared.files.extend(external::files());
     }
-    prepared.files.extend(kata.claim_replacements(&mut prepared.claims, &folder));
+    prepared.files.extend(kata.claim_replacements(&mut prepared.claims, &folder)?);
     let (donors, profiles) = (Arc::clone(&resources.donors), cell.profiles.clone());
     blocking(move || {
         donated::supply(&donors, &mut prepared, &profiles)?;

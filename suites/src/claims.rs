@@ -7,7 +7,7 @@ use model::kata_version::KataVersion;
 use model::kernel::KernelRelease;
 use model::package::{PackageName, PackageVersion};
 use model::profile::{self, ModuleUse};
-use model::release::Release;
+use model::release::{InsidePath, Release};
 use model::share::Share;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -38,7 +38,7 @@ pub struct Claims {
     pub kata: Vec<Kata>,
     /// Candidates that replace the distro's own components: their paths in the environment.
     #[serde(default)]
-    pub candidates: BTreeMap<Component, String>,
+    pub candidates: BTreeMap<Component, InsidePath>,
     /// The seed and amount of random work.
     #[serde(default)]
     pub effort: Effort,
@@ -83,9 +83,14 @@ impl Claims {
     }
 
     /// Returns the program of a VMM other than QEMU: the candidate if there is one, else the one that the record names.
-    pub fn other_vmm(&self, component: Component) -> Option<&str> {
-        let recorded = self.release.vmm(component).map(|vmm| vmm.path.as_str());
-        self.candidates.get(&component).map(String::as_str).or(recorded)
+    pub fn other_vmm(&self, component: Component) -> Option<&InsidePath> {
+        let recorded = self.release.vmm(component).map(|vmm| &vmm.path);
+        self.candidates.get(&component).or(recorded)
+    }
+
+    /// Returns the kernel that Kata's guests boot: the candidate if there is one, else the release's.
+    pub fn katas_kernel(&self) -> &str {
+        self.candidates.get(&Component::Kernel).map_or(self.vmlinuz.as_str(), InsidePath::as_str)
     }
 
     /// Returns the Kata that serves a profile.

@@ -53,7 +53,7 @@ pub fn read(tree: &Path, kernel: &KernelFiles) -> Result<Vec<u8>, ImageError> {
             image => image.map_err(tree::failed),
         }
     };
-    image().map_err(|f| ImageError::new(&format!("the kernel {}", kernel.release), Phase::Record, f))
+    image().map_err(|f| ImageError::new(format!("the kernel {}", kernel.release).as_str(), Phase::Record, f))
 }
 
 /// Returns the embedded configuration of a kernel from [`find`], if the distro ships it in no file.
@@ -70,7 +70,7 @@ pub fn own_configuration(tree: &Path, kernel: &KernelFiles) -> Result<Option<Str
 pub(crate) fn files(tree: &Path, release: &Release) -> Result<KernelFiles, Failure> {
     let lacks = |what: String| ImageErrorKind::RecordLacks { what, needed_for: "a guest" };
     let kernel = release.kernel.as_ref().ok_or_else(|| lacks("kernel".to_owned()))?;
-    let glob = &kernel.image;
+    let glob = kernel.image.as_str();
     if glob.matches('*').count() != 1 {
         return Err(lacks(format!("single `*` in {glob}")).into());
     }
@@ -136,11 +136,11 @@ mod tests {
             std::fs::write(dir.path().join(format!("boot/vmlinuz-{version}")), "").unwrap();
         }
         let root = Root::new(dir.path()).unwrap();
-        let guest = Guest::Own { kernel: None, initrd: String::new() };
+        let guest = Guest::Own { kernel: None, initrd: PathBuf::new() };
         while let Some(expected) = versions.pop() {
             let proved = find(dir.path(), &release).unwrap();
             let configured = Inventory::gather(&root, &release, &guest).unwrap().kernel.unwrap();
-            assert_eq!(format!("/boot/vmlinuz-{}", proved.release), configured);
+            assert_eq!(Path::new(&format!("/boot/vmlinuz-{}", proved.release)), configured);
             assert_eq!(proved.release, expected);
             std::fs::remove_file(root.shown(&proved.vmlinuz)).unwrap();
         }
@@ -153,7 +153,7 @@ mod tests {
         std::fs::create_dir_all(&modules).unwrap();
         std::fs::write(modules.join("vmlinuz"), "").unwrap();
         let mut release = release("44", "-");
-        release.kernel.as_mut().unwrap().image = "/usr/lib/modules/*/vmlinuz".to_owned();
+        release.kernel.as_mut().unwrap().image = "/usr/lib/modules/*/vmlinuz".parse().unwrap();
         let found = find(dir.path(), &release).unwrap();
         assert_eq!(found.vmlinuz, Path::new("/usr/lib/modules/7.0.1-200.fc44.x86_64/vmlinuz"));
     }

@@ -31,7 +31,7 @@ use model::package_manager::PackageManager;
 use model::release::Release;
 use operator::installer::{Installer, failure_reason};
 use operator::packages::{Package, apk};
-use root::Root;
+use root::{InsidePath, Root};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -135,7 +135,7 @@ impl PackageFamily for Apk {
         Ok(super::offered::origins(packages, all.iter().map(|file| &file.offered)))
     }
 
-    fn owners(&self, tree: &Path, paths: &[String]) -> Vec<PathOwner> {
+    fn owners(&self, tree: &Path, paths: &[InsidePath]) -> Vec<PathOwner> {
         super::installed::owners(tree, paths, apk::owners)
     }
 

@@ -30,7 +30,7 @@ use model::package_manager::PackageManager;
 use model::release::Release;
 use operator::installer::{Installer, failure_reason};
 use operator::packages::Package;
-use root::Root;
+use root::{InsidePath, Root};
 use settings::AptSettings;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -146,7 +146,7 @@ impl PackageFamily for Apt {
         installed::origins(runner, tree, &image_folder.join(fetch::LISTS), packages)
     }
 
-    fn owners(&self, tree: &Path, paths: &[String]) -> Vec<PathOwner> {
+    fn owners(&self, tree: &Path, paths: &[InsidePath]) -> Vec<PathOwner> {
         installed::owners(tree, paths)
     }
 

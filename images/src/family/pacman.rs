@@ -29,7 +29,7 @@ use model::package_manager::PackageManager;
 use model::release::Release;
 use operator::installer::{Installer, failure_reason};
 use operator::packages::{Package, pacman};
-use root::Root;
+use root::{InsidePath, Root};
 use sources::Repository;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -132,7 +132,7 @@ impl PackageFamily for Pacman {
         Ok(super::offered::origins(packages, all.iter().map(|file| &file.offered)))
     }
 
-    fn owners(&self, tree: &Path, paths: &[String]) -> Vec<PathOwner> {
+    fn owners(&self, tree: &Path, paths: &[InsidePath]) -> Vec<PathOwner> {
         super::installed::owners(tree, paths, pacman::owners)
     }
 

@@ -38,7 +38,7 @@ use model::redact::Redactor;
 use model::release::{Archive, Release};
 use operator::installer::{Installer, failure_reason};
 use operator::packages::{Package, rpm};
-use root::Root;
+use root::{InsidePath, Root};
 use sources::Sources;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -223,7 +223,7 @@ impl PackageFamily for Rpm {
         Ok(super::offered::origins(packages, &all))
     }
 
-    fn owners(&self, tree: &Path, paths: &[String]) -> Vec<PathOwner> {
+    fn owners(&self, tree: &Path, paths: &[InsidePath]) -> Vec<PathOwner> {
         super::installed::owners(tree, paths, rpm::owners)
     }
 

@@ -10,6 +10,7 @@ use crate::environment::{Container, ContainerRuntime, Containers, Process, Sandb
 use crate::outcome::Component;
 use crate::row::{Row, row};
 use crate::share::Share;
+use model::release::InsidePath;
 
 const SOURCE: &str = include_str!("carrier.rs");
 
@@ -84,7 +85,7 @@ fn the_vmm_is_the_distros_with_the_profiles_arguments(containers: &dyn Container
 
 fn is_the_binary<'a>(
     process: Option<&'a Process>,
-    wanted: Option<String>,
+    wanted: Option<InsidePath>,
     what: &str,
     all: &[Process],
 ) -> Result<&'a Process, Stop> {

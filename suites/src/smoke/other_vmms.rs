@@ -351,7 +351,7 @@ mod tests {
     fn kernel_tests_judge_the_claimed_elf_kernel_and_configuration() {
         let mut env = FakeEnvironment::of("go-3.32").with("/boot/config-6.12", &["CONFIG_VIRTIO_MMIO=m\n"]);
         for vmm in [Component::CloudHypervisor, Component::Firecracker] {
-            env.claims.candidates.insert(vmm, "/opt/vmm".to_owned());
+            env.claims.candidates.insert(vmm, "/opt/vmm".parse().unwrap());
         }
         let wanted = vec!["virtio_mmio".to_owned()];
         let set = ModuleSet { load: wanted.clone(), wanted, missing: Vec::new() };

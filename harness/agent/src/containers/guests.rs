@@ -5,7 +5,7 @@ use super::kata;
 use model::kernel::KernelRelease;
 use model::profile::{self, Profile};
 use operator::process::Invocation;
-use root::Root;
+use root::{NotAnInsidePath, Root};
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -183,7 +183,7 @@ pub fn distros(folder: &Path, claims: &Claims, profile: &Profile, kata: &Kata) -
             "this Kata's agent is dynamically linked, and the release's tool has not the libraries of Kata's initrd",
         )
     })?;
-    let kernel = claims.candidates.get(&Component::Kernel).unwrap_or(&claims.vmlinuz).clone();
+    let kernel = claims.katas_kernel().to_owned();
     let settings = folder.join("initramfs-settings");
     let modules: Vec<_> = profile.modules.all().into_iter().filter(|name| has_module(&claims.kernel, name)).collect();
     for tool in InitramfsTool::ALL {
@@ -247,7 +247,8 @@ pub fn configure(claims: &Claims, profile: &Profile, kata: &Kata, files: Option<
     match guests_root {
         GuestRoot::Initrd(initrd) => {
             let (mut claims, mut kata) = (claims.clone(), kata.clone());
-            claims.candidates.insert(Component::Kernel, kernel.clone());
+            let wrong = |e: NotAnInsidePath| Stop::error(format!("the kernel {kernel}: {e}"));
+            claims.candidates.insert(Component::Kernel, kernel.parse().map_err(wrong)?);
             kata.initrd.clone_from(initrd);
             kata::configure(&root, &claims, profile, &kata).map(drop)
         }

@@ -85,8 +85,8 @@ impl Session<'_> {
         self.kata()?;
         let is_candidate = |component: Component| self.claims.candidates.contains_key(&component);
         let release = &self.claims.release;
-        let qemu = release.qemu().map(|vmm| vmm.path.clone()).filter(|_| !is_candidate(Component::Qemu));
-        let virtiofsd = release.filesystem(Share::VirtioFs).and_then(|f| f.path.clone());
+        let qemu = release.qemu().map(|vmm| vmm.path.to_string()).filter(|_| !is_candidate(Component::Qemu));
+        let virtiofsd = release.filesystem(Share::VirtioFs).and_then(|f| Some(f.path.as_ref()?.to_string()));
         Some(qemu.into_iter().chain(virtiofsd.filter(|_| !is_candidate(Component::Virtiofsd))).collect())
     }
 

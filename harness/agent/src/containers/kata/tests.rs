@@ -97,7 +97,7 @@ fn an_unsuitable_virtiofsd_is_configured_anyway() {
 fn the_configuration_names_a_candidate_component() {
     let mut machine = Machine::new();
     machine.put("k/virtiofsd", "shared-dir");
-    machine.claims.candidates.insert(Component::Virtiofsd, "/k/virtiofsd".to_owned());
+    machine.claims.candidates.insert(Component::Virtiofsd, "/k/virtiofsd".parse().unwrap());
     let go = machine.configure(&kata(Runtime::Go)).unwrap();
     assert!(go.text.contains("virtio_fs_daemon = \"/k/virtiofsd\""), "{}", go.text);
 }
