@@ -11,13 +11,14 @@ use images::portable::{Portable, PortableError};
 use images::{Image, ImageError, ImageLock, Options};
 use model::arch::Arch;
 use model::database::{Database, DatabaseError};
+use model::distro::Target;
 use model::package::PackageName;
 use model::record::ResolveError;
 use model::release::Release;
 use model::share::Share;
 use model::target::{self, TargetError};
 use reports::journal::Candidate;
-use root::{Root, RootError};
+use root::{InsidePath, NotAnInsidePath, Root, RootError};
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -75,16 +76,16 @@ pub enum DonorError {
     /// The release's image cannot be held in the cache.
     #[error("locking {release} in the cache")]
     Hold {
-        /// The release, such as `debian:13`.
-        release: String,
+        /// The release.
+        release: Target,
         /// The system's reason.
         source: io::Error,
     },
     /// The release has no such component.
     #[error("the record of {release} has no {component}")]
     Lacks {
-        /// The release, such as `debian:13`.
-        release: String,
+        /// The release.
+        release: Target,
         /// The component.
         component: Component,
     },
@@ -93,11 +94,14 @@ pub enum DonorError {
     Program {
         /// The component.
         component: Component,
-        /// The release, such as `debian:13`.
-        release: String,
+        /// The release.
+        release: Target,
         /// The cause.
         source: PortableError,
     },
+    /// A program's path in the environment cannot be written down.
+    #[error("naming a program in the environment")]
+    Path(#[from] NotAnInsidePath),
     /// The tree cannot be read.
     #[error(transparent)]
     Tree(#[from] RootError),
@@ -160,7 +164,7 @@ impl Donors {
         let one = |Donation { component, release }: &Donation| {
             let packages = packages(release, *component)?;
             let image = images::prepare(release, &options(release), progress)?;
-            let hold = image.hold().map_err(|source| DonorError::Hold { release: release.name(), source })?;
+            let hold = image.hold().map_err(|source| DonorError::Hold { release: release.target(), source })?;
             let words = words(release, &packages, &image);
             let (component, release) = (*component, release.clone());
             Ok(Donor { component, release, tree: image.rootfs(), words, _hold: hold })
@@ -193,7 +197,7 @@ impl Donors {
         for donor in &self.0 {
             let Some(program) = program(&donor.release, donor.component) else { continue };
             let failed = |source| {
-                let (component, release) = (donor.component, donor.release.name());
+                let (component, release) = (donor.component, donor.release.target());
                 DonorError::Program { component, release, source }
             };
             let tree = Root::new(&donor.tree)?;
@@ -213,13 +217,13 @@ impl Donors {
                 | Component::Kata => (Vec::new(), Vec::new()),
             };
             let modules: Vec<PathBuf> = modules.into_iter().map(|(_, path)| path).collect();
-            let portable = Portable::of(&tree, Path::new(program), &modules).map_err(failed)?;
+            let portable = Portable::of(&tree, program.as_path(), &modules).map_err(failed)?;
             let packed = Packed { portable, firmware };
             let below = format!("donor/{}", donor.component);
             let start = packed.start(&folder.join(&below));
             files.extend(packed.files(&below, &tree));
             let name = format!("{below}/start");
-            claims.candidates.insert(donor.component, folder.join(&name).to_string_lossy().into_owned());
+            claims.candidates.insert(donor.component, folder.join(&name).as_path().try_into()?);
             files.push(SeedFile { name, content: in_file(&start).map_err(DonorError::Script)? });
         }
         Ok(files)
@@ -227,10 +231,10 @@ impl Donors {
 }
 
 /// Returns the program of a component, from the record; a kernel is not a program, and no release provides the rest.
-fn program(release: &Release, component: Component) -> Option<&str> {
+fn program(release: &Release, component: Component) -> Option<&InsidePath> {
     match component {
-        Component::Qemu => Some(release.qemu()?.path.as_str()),
-        Component::Virtiofsd => release.filesystem(Share::VirtioFs)?.path.as_deref(),
+        Component::Qemu => Some(&release.qemu()?.path),
+        Component::Virtiofsd => release.filesystem(Share::VirtioFs)?.path.as_ref(),
         Component::CloudHypervisor
         | Component::Firecracker
         | Component::Kernel
@@ -258,7 +262,7 @@ fn packages(release: &Release, component: Component) -> Result<Vec<PackageName>,
         | Component::Record
         | Component::Kata => None,
     };
-    found.ok_or_else(|| DonorError::Lacks { release: release.name(), component })
+    found.ok_or_else(|| DonorError::Lacks { release: release.target(), component })
 }
 
 fn words(release: &Release, packages: &[PackageName], image: &Image) -> Candidate {

@@ -22,6 +22,7 @@ use model::profile::{ModuleUse, Profile, Runtime};
 use model::release::Release;
 use model::words::list_and;
 use reports::journal::Candidate;
+use root::NotAnInsidePath;
 use std::collections::BTreeMap;
 use std::iter;
 use std::path::Path;
@@ -200,15 +201,17 @@ impl SuppliedKata {
     }
 
     /// Adds the replacements to the claims, and returns their files.
-    pub fn claim_replacements(&self, claims: &mut Claims, folder: &Path) -> Vec<SeedFile> {
+    ///
+    /// # Errors
+    /// If the folder's path cannot be written down.
+    pub fn claim_replacements(&self, claims: &mut Claims, folder: &Path) -> Result<Vec<SeedFile>, NotAnInsidePath> {
         let mut files = Vec::new();
         for (replacement, _) in &self.replacements {
             let name = format!("candidate/{}", replacement.component);
-            let path = folder.join(&name).to_string_lossy().into_owned();
-            claims.candidates.insert(replacement.component, path);
+            claims.candidates.insert(replacement.component, folder.join(&name).as_path().try_into()?);
             files.push(SeedFile { name, content: Content::File(replacement.path.clone()) });
         }
-        files
+        Ok(files)
     }
 
     /// Prepares the supplied Kata for a virtual machine of a release: its files, and the claims about it for the tests.
@@ -371,8 +374,8 @@ mod tests {
         let database = model::database::Database::embedded();
         let release = database.record("debian").unwrap().release("12", model::arch::Arch::X86_64).unwrap();
         let qemu = release.qemu().unwrap().path.clone();
-        let mut claims = Claims::of(release);
-        let files = supplied.claim_replacements(&mut claims, Path::new("/agent"));
+        let mut claims = Claims::of(release, "6.1.0-56-amd64".parse().unwrap());
+        let files = supplied.claim_replacements(&mut claims, Path::new("/agent")).unwrap();
         assert_eq!(files.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["candidate/virtiofsd"]);
         let daemon = |release: &Release| release.filesystem(Share::VirtioFs).unwrap().path.clone().unwrap();
         assert_eq!(daemon(&claims.in_use()), "/agent/candidate/virtiofsd");

@@ -158,9 +158,9 @@ mod tests {
             }
         };
         let daemon = release.filesystem(model::share::Share::VirtioFs).and_then(|f| f.path.clone()).unwrap();
-        let wrong = judge_record(&[&daemon]);
+        let wrong = judge_record(&[daemon.as_str()]);
         let place = wrong.strip_prefix("it is not there; ").and_then(|rest| rest.strip_suffix(" says so")).unwrap();
-        assert!(line(place).contains(&daemon), "{place}: {}", line(place));
+        assert!(line(place).contains(daemon.as_str()), "{place}: {}", line(place));
         // For a value that the record does not have, the message names the release's line.
         let missing = judge_record(&[]);
         let place = missing.strip_prefix("it is not there; the release stands at ").unwrap();

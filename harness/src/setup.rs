@@ -21,12 +21,13 @@ use agent::home::VOLUME;
 use images::boot::{initramfs, kernel, modules};
 use images::{Disk, ExtraFile, Image, ImageError, ImageErrorKind, ImageLock, Manifest, docker};
 use model::arch::Arch;
+use model::distro::Target;
 use model::package::{PackageName, PackageVersion};
 use model::profile::{ModuleUse, Profile, architecture};
 use model::release::Release;
 use protocol::message::{Base64Bytes, CHUNK, EnvironmentReply, EnvironmentRequest};
 use reports::journal::Environment;
-use root::Root;
+use root::{NotAnInsidePath, Root};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read as _};
@@ -45,10 +46,13 @@ pub enum SetupError {
     #[error("locking {image} in the cache")]
     Hold {
         /// The release of the image.
-        image: String,
+        image: Target,
         /// The system's reason.
         source: io::Error,
     },
+    /// A file's path in the environment cannot be written down.
+    #[error("naming a file in the environment")]
+    Path(#[from] NotAnInsidePath),
     /// Another release cannot provide a component.
     #[error(transparent)]
     Donor(#[from] DonorError),
@@ -229,7 +233,7 @@ pub async fn prepare(resources: &Resources, cell: &Cell) -> Result<PreparedCell,
     if Arch::of_machine() == Some(prepared.claims.release.arch) {
         prepared.files.extend(external::files());
     }
-    prepared.files.extend(kata.claim_replacements(&mut prepared.claims, &folder));
+    prepared.files.extend(kata.claim_replacements(&mut prepared.claims, &folder)?);
     let (donors, profiles) = (Arc::clone(&resources.donors), cell.profiles.clone());
     blocking(move || {
         donated::supply(&donors, &mut prepared, &profiles)?;
@@ -334,7 +338,7 @@ fn wanted_modules(profiles: &[Profile], arch: Arch) -> BTreeMap<ModuleUse, Vec<S
 }
 
 fn file(path: &str, mode: u32, bytes: impl Into<Cow<'static, [u8]>>) -> ExtraFile {
-    ExtraFile { path: path.to_owned(), mode, content: bytes.into() }
+    ExtraFile { path: path.into(), mode, content: bytes.into() }
 }
 
 /// Returns the installed versions of these packages.

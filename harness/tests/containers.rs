@@ -292,7 +292,9 @@ fn every_kata_test_passes_under_a_real_kata() {
     let mut bench = Bench::new();
     let name = if rust { "rs-4.0" } else { "go-3.29" };
     bench.profile = Profile::find(name).unwrap().clone();
-    bench.claims.kernel = variable("KERNEL").unwrap_or_default();
+    if let Some(kernel) = variable("KERNEL") {
+        bench.claims.kernel = kernel.parse().unwrap();
+    }
     let kata = Kata {
         version,
         kind: if rust { profile::Runtime::Rs } else { profile::Runtime::Go },

@@ -48,7 +48,8 @@ fn main() -> ExitCode {
                             println!("  {} {} {}", origin.package, origin.version, origin.suites.join(" "));
                         }
                         for owner in &image.manifest.owners {
-                            println!("  {} -> {:?} {:?}", owner.path, owner.resolved, owner.package);
+                            let resolved = owner.resolved.as_ref().map(|path| path.as_str());
+                            println!("  {} -> {resolved:?} {:?}", owner.path, owner.package);
                         }
                     }
                     Err(error) => {

@@ -189,7 +189,10 @@ fn key(image: &Image, packages: &[PackageName], files: &[ExtraFile]) -> String {
         .add("settings", MKE2FS_CONF)
         .all("packages", packages.iter().map(PackageName::as_str));
     for file in files {
-        fields = fields.add("path", &file.path).add("mode", file.mode.to_le_bytes()).add("content", &file.content);
+        fields = fields
+            .add("path", file.path.as_os_str().as_encoded_bytes())
+            .add("mode", file.mode.to_le_bytes())
+            .add("content", &file.content);
     }
     fields.hex()
 }

@@ -7,6 +7,7 @@ pub use base_error::BaseError;
 use crate::progress::Phase;
 use crate::source::Source;
 use model::arch::Arch;
+use model::distro::Target;
 use model::package_manager::PackageManager;
 use model::release::Archive;
 use model::words;
@@ -18,8 +19,8 @@ use std::path::{Path, PathBuf};
 /// A failure to prepare the image of one release.
 #[derive(Debug, thiserror::Error)]
 pub struct ImageError {
-    /// `debian:13`.
-    pub release: String,
+    /// What could not be prepared.
+    pub subject: ErrorSubject,
     /// The phase that failed.
     pub phase: Phase,
     /// Cause of the failure.
@@ -29,8 +30,8 @@ pub struct ImageError {
 }
 
 impl ImageError {
-    pub(crate) fn new(release: &str, phase: Phase, failure: Failure) -> ImageError {
-        ImageError { release: release.to_owned(), phase, cause: Box::new(failure.cause), command: failure.command }
+    pub(crate) fn new(subject: impl Into<ErrorSubject>, phase: Phase, failure: Failure) -> ImageError {
+        ImageError { subject: subject.into(), phase, cause: Box::new(failure.cause), command: failure.command }
     }
 
     /// Returns the known remedy, to print after `hint:`.
@@ -41,11 +42,41 @@ impl ImageError {
 
 impl fmt::Display for ImageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "prepare {}: {}: {}", self.release, self.phase, self.cause)?;
+        write!(f, "prepare {}: {}: {}", self.subject, self.phase, self.cause)?;
         if let Some(command) = &self.command {
             write!(f, "\n{command}")?;
         }
         Ok(())
+    }
+}
+
+/// What an [`ImageError`] is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ErrorSubject {
+    /// The image of a release, or what was taken from it: `debian:13`.
+    Release(Target),
+    /// Something that is no release's, in words: `the cache`, `the kernel 6.12.43+deb13-amd64`.
+    Other(String),
+}
+
+impl From<Target> for ErrorSubject {
+    fn from(release: Target) -> ErrorSubject {
+        ErrorSubject::Release(release)
+    }
+}
+
+impl From<&str> for ErrorSubject {
+    fn from(words: &str) -> ErrorSubject {
+        ErrorSubject::Other(words.to_owned())
+    }
+}
+
+impl fmt::Display for ErrorSubject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ErrorSubject::Release(release) => release.fmt(f),
+            ErrorSubject::Other(words) => f.write_str(words),
+        }
     }
 }
 

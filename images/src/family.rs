@@ -25,6 +25,7 @@ use crate::package::ExtraPackage;
 use crate::runner::{self, Runner};
 use crate::tree;
 use model::distro::DistroId;
+use model::kernel::KernelRelease;
 use model::package::PackageName;
 use model::package_manager::PackageManager;
 use model::redact::Redactor;
@@ -32,7 +33,7 @@ use model::release::Release;
 use operator::os_release::OsRelease;
 use operator::packages::Package;
 use operator::process::sandbox::Network;
-use root::Root;
+use root::{InsidePath, Root};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -134,10 +135,10 @@ pub(crate) trait PackageFamily: Sync {
     ) -> Result<Vec<PackageOrigin>, Failure>;
 
     /// Returns the owners of paths of a tree.
-    fn owners(&self, tree: &Path, paths: &[String]) -> Vec<PathOwner>;
+    fn owners(&self, tree: &Path, paths: &[InsidePath]) -> Vec<PathOwner>;
 
     /// Makes the initrd for a tree's kernel with the tree's own tool; returns its path in the tree.
-    fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &str) -> Result<String, Failure>;
+    fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &KernelRelease) -> Result<String, Failure>;
 }
 
 /// A release's archives, as this machine reaches them.

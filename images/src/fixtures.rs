@@ -32,18 +32,18 @@ pub(crate) fn release(version: &str, codename: &str) -> Release {
         oci_image: None,
         image_lacks: None,
         vmms: vec![Vmm {
-            name: "qemu".to_owned(),
+            name: "qemu".into(),
             packages: vec!["qemu-system-x86".parse().unwrap()],
-            path: "/usr/bin/qemu-system-x86_64".to_owned(),
+            path: "/usr/bin/qemu-system-x86_64".parse().unwrap(),
         }],
         filesystems: vec![FilesystemDriver {
-            name: "virtio-fs".to_owned(),
+            name: "virtio-fs".into(),
             packages: vec!["virtiofsd".parse().unwrap()],
-            path: Some("/usr/libexec/virtiofsd".to_owned()),
+            path: Some("/usr/libexec/virtiofsd".parse().unwrap()),
         }],
         kernel: Some(Kernel {
             packages: vec!["linux-image-amd64".parse().unwrap()],
-            image: "/boot/vmlinuz-*".to_owned(),
+            image: "/boot/vmlinuz-*".parse().unwrap(),
         }),
         container_manager: None,
         docker: None,
@@ -54,7 +54,7 @@ pub(crate) fn release(version: &str, codename: &str) -> Release {
 pub(crate) fn runner(cancel: &AtomicBool, seconds: u64) -> Runner<'_> {
     let (release, limit) = (release("13", "trixie"), Duration::from_secs(seconds));
     Runner {
-        release: release.name(),
+        release: release.target(),
         cancel,
         until: Instant::now() + limit,
         limit,

@@ -36,9 +36,9 @@ impl<'a> Job<'a> {
         progress: &'a (dyn Fn(Progress) + Sync),
     ) -> Result<Job<'a>, ImageError> {
         let phase = Phase::Resolve;
-        let family = family::of(release).map_err(|failure| ImageError::new(&release.name(), phase, failure))?;
+        let family = family::of(release).map_err(|failure| ImageError::new(release.target(), phase, failure))?;
         let runner = Runner {
-            release: release.name(),
+            release: release.target(),
             cancel: &options.cancel,
             until: Instant::now() + options.deadline,
             limit: options.deadline,
@@ -62,7 +62,7 @@ impl<'a> Job<'a> {
 
     /// Makes an error of the current phase, for the caller.
     pub(crate) fn failed(&self, failure: Failure) -> ImageError {
-        ImageError::new(&self.release.name(), self.phase, failure)
+        ImageError::new(self.release.target(), self.phase, failure)
     }
 
     /// Returns the release's archives, as this machine reaches them.

@@ -50,7 +50,7 @@ pub use cache::{
     sweep, trim,
 };
 pub use disk::{Disk, prepare_disk};
-pub use error::{CommandFailure, ImageError, ImageErrorKind};
+pub use error::{CommandFailure, ErrorSubject, ImageError, ImageErrorKind};
 pub use family::credentials::check_mirror;
 pub use family::{Tool, addresses, tools};
 pub use job::runs_programs_of;

@@ -8,6 +8,7 @@ use model::arch::Arch;
 use model::distro::{DistroId, ReleaseVersion};
 use model::package::{PackageName, PackageVersion};
 use operator::packages::Package;
+use root::InsidePath;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::Write as _;
@@ -93,9 +94,9 @@ pub struct PackageOrigin {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct PathOwner {
     /// Path as in the record: `/usr/lib/qemu/virtiofsd`.
-    pub path: String,
+    pub path: InsidePath,
     /// Path inside the tree with all symlinks resolved; `None` if no such file exists.
-    pub resolved: Option<String>,
+    pub resolved: Option<InsidePath>,
     /// Package that owns the path, or else the resolved file.
     pub package: Option<String>,
 }
@@ -118,7 +119,7 @@ impl Manifest {
 
     /// Returns the owner of a path that is written as in the record.
     pub fn owner(&self, path: &str) -> Option<&PathOwner> {
-        self.owners.iter().find(|o| o.path == path)
+        self.owners.iter().find(|o| o.path == *path)
     }
 
     pub(crate) fn read(path: &Path) -> Result<Manifest, Failure> {

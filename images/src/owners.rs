@@ -4,15 +4,15 @@ use crate::boot::kernel::{self, KernelFiles, MAX_IMAGE};
 use crate::family::PackageFamily;
 use crate::manifest::PathOwner;
 use model::release::Release;
-use root::Root;
+use root::{InsidePath, Root};
 use std::path::Path;
 
 /// Returns the owners of the paths that the record names.
 pub(crate) fn owners(family: &dyn PackageFamily, tree: &Path, release: &Release) -> Vec<PathOwner> {
-    let mut paths: Vec<String> = release.vmms.iter().map(|v| v.path.clone()).collect();
+    let mut paths: Vec<InsidePath> = release.vmms.iter().map(|v| v.path.clone()).collect();
     paths.extend(release.filesystems.iter().filter_map(|f| f.path.clone()));
     let kernel = kernel::find(tree, release).ok();
-    paths.extend(kernel.iter().map(|k| k.vmlinuz.display().to_string()));
+    paths.extend(kernel.iter().filter_map(|k| InsidePath::try_from(k.vmlinuz.as_path()).ok()));
     paths.sort();
     paths.dedup();
     let mut owners = family.owners(tree, &paths);
@@ -25,11 +25,11 @@ pub(crate) fn owners(family: &dyn PackageFamily, tree: &Path, release: &Release)
 /// Finds the owner of a kernel's copy: since Debian 14 the kernel is packaged as `/usr/lib/modules/<release>/vmlinuz`,
 /// and its script links it into `/boot`.
 fn own_kernel(family: &dyn PackageFamily, tree: &Path, kernel: &KernelFiles, owners: &mut [PathOwner]) {
-    let [image, path] = [&kernel.vmlinuz, &kernel.modules_dir.join("vmlinuz")].map(|p| p.display().to_string());
-    let Some(owner) = owners.iter_mut().find(|o| o.path == image && o.package.is_none()) else { return };
-    let Ok(root) = Root::new(tree) else { return };
-    let bytes = |path: &str| root.read(Path::new(path), MAX_IMAGE).ok();
-    if bytes(&image).is_some_and(|image| Some(image) == bytes(&path)) {
+    let (image, path) = (&kernel.vmlinuz, kernel.modules_dir.join("vmlinuz"));
+    let Some(owner) = owners.iter_mut().find(|o| o.path.as_path() == image && o.package.is_none()) else { return };
+    let (Ok(root), Ok(path)) = (Root::new(tree), InsidePath::try_from(path.as_path())) else { return };
+    let bytes = |path: &Path| root.read(path, MAX_IMAGE).ok();
+    if bytes(image).is_some_and(|image| Some(image) == bytes(path.as_path())) {
         owner.package = family.owners(tree, &[path]).pop().and_then(|o| o.package);
     }
 }
@@ -53,7 +53,7 @@ mod tests {
         std::fs::write(tree.join("var/lib/dpkg/info/linux-binary.list"), list).unwrap();
         let release = crate::fixtures::release("unstable", "sid");
         let owners = owners(family::of(&release).unwrap(), tree, &release);
-        let kernel = owners.iter().find(|o| o.path.starts_with("/boot/")).unwrap();
+        let kernel = owners.iter().find(|o| o.path.as_path().starts_with("/boot/")).unwrap();
         assert_eq!(kernel.package.as_deref(), Some("linux-binary"));
     }
 }

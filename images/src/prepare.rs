@@ -298,7 +298,7 @@ fn request(release: &Release, requested: &[PackageName], base: Option<&dyn BaseP
     let suites = release.suites.iter().map(|s| format!("{} {:?} {}", s.name, s.archive, s.components.join(" ")));
     // The record's paths are looked up in the tree and listed in the manifest.
     let paths = release.vmms.iter().map(|v| v.path.as_str());
-    let daemons = release.filesystems.iter().filter_map(|f| f.path.as_deref());
+    let daemons = release.filesystems.iter().filter_map(|f| Some(f.path.as_ref()?.as_str()));
     let kernels = release.kernel.iter().map(|k| k.image.as_str());
     let fields = Fields::default()
         .add("format", FORMAT.to_le_bytes())
@@ -411,7 +411,7 @@ mod tests {
         let on = |base| request(&plain, &requested(&plain), Some(&FakeBase(base)), &[]);
         assert!(first != on("a") && on("a") != on("b") && on("a") == on("a"));
         let mut other = plain.clone();
-        other.vmms[0].path = "/usr/libexec/qemu-kvm".to_owned();
+        other.vmms[0].path = "/usr/libexec/qemu-kvm".parse().unwrap();
         assert_ne!(first, request_of_release(&other));
     }
 

@@ -1,5 +1,6 @@
 //! Progress of the preparation of an image: the phase, and what is being done in it.
 
+use model::distro::Target;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -62,8 +63,8 @@ impl fmt::Display for Phase {
 /// A progress message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
-    /// `debian:13`.
-    pub release: String,
+    /// The release whose image is prepared.
+    pub release: Target,
     /// The phase.
     pub phase: Phase,
     /// Latest line of the running command, mirrors redacted; `None` at the start of a phase.

@@ -7,6 +7,7 @@
 
 use crate::error::{CommandFailure, Failure, ImageErrorKind};
 use crate::progress::{Phase, Progress};
+use model::distro::Target;
 use model::redact::Redactor;
 use model::shell::quoted;
 use operator::process;
@@ -33,7 +34,7 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// Parameters common to all commands of one job.
 pub(crate) struct Runner<'a> {
-    pub(crate) release: String,
+    pub(crate) release: Target,
     pub(crate) cancel: &'a AtomicBool,
     pub(crate) until: Instant,
     pub(crate) limit: Duration,
@@ -91,7 +92,7 @@ impl Runner<'_> {
     fn call(&self, call: Call<'_>) -> Result<String, Failure> {
         self.check()?;
         let words = self.words(call.command);
-        tracing::debug!(release = self.release, command = words, "running");
+        tracing::debug!(release = %self.release, command = words, "running");
         let spawn_error = |source: std::io::Error| -> Failure {
             let program = call_program(&words);
             if source.kind() == std::io::ErrorKind::NotFound {

@@ -376,7 +376,7 @@ fn an_unreachable_mirror_is_reported_as_such() {
     assert_eq!(error.phase, Phase::Resolve);
     assert!(matches!(*error.cause, ImageErrorKind::MirrorUnreachable { cached_age: None, .. }), "{error}");
     // With an image in the cache the hint offers it.
-    if images::cache::list(&shared_cache()).iter().any(|i| i.release() == "debian:13") {
+    if images::cache::list(&shared_cache()).iter().any(|i| i.release().to_string() == "debian:13") {
         let options = Options { mirror: Some(format!("http://{free}/debian")), ..Options::new(shared_cache()) };
         let error = prepare(&debian::release("13"), &options, &|_| {}).unwrap_err();
         assert!(error.hint().unwrap().contains("with --offline"), "{:?}", error.hint());

@@ -176,7 +176,7 @@ fn facts() -> Result<CellFacts, Box<dyn Error>> {
         accelerator: Accelerator::Tcg,
         versions: BTreeMap::from([(qemu.clone(), version)]),
         suites: BTreeMap::from([(qemu, "trixie".to_owned())]),
-        kernel: Some("6.12.41+deb13-amd64".to_owned()),
+        kernel: "6.12.41+deb13-amd64".parse().ok(),
         image: "kata-qualify/debian:13".to_owned(),
         image_made: None,
         image_cached: true,

@@ -19,6 +19,7 @@ use crate::journal::{Candidate, CellId, Event, Journal, JournalEntry};
 use crate::package_change::{PackageChange, differing};
 use crate::run::{Conflict, fold};
 use jiff::Timestamp;
+use model::kernel::KernelRelease;
 use model::package::{PackageName, PackageVersion};
 use model::verified::Basis;
 use std::collections::{BTreeMap, BTreeSet};
@@ -205,7 +206,7 @@ fn union(run: &str, copies: Vec<Vec<JournalEntry>>, conflicts: &mut BTreeSet<Con
 struct Basics {
     basis: Option<Basis>,
     versions: BTreeMap<PackageName, PackageVersion>,
-    kernel: Option<String>,
+    kernel: Option<KernelRelease>,
     candidates: BTreeMap<Component, Candidate>,
     candidate: bool,
     shaped: bool,

@@ -116,7 +116,7 @@ pub(crate) fn facts(basis: Basis) -> CellFacts {
         accelerator: if basis == Basis::Emulated { Accelerator::Tcg } else { Accelerator::Kvm },
         versions: map(&[("qemu-system-x86", "1:10.0.2+ds-2"), ("virtiofsd", "1.13.2-1")]),
         suites: map(&[("qemu-system-x86", "trixie"), ("virtiofsd", "trixie")]),
-        kernel: Some("6.12.41+deb13-amd64".to_owned()),
+        kernel: Some("6.12.41+deb13-amd64".parse().unwrap()),
         image: "kata-qualify/debian:13".to_owned(),
         image_made: Some(at(0)),
         image_cached: true,

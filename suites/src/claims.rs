@@ -4,9 +4,10 @@
 use crate::effort::Effort;
 use model::component::Component;
 use model::kata_version::KataVersion;
+use model::kernel::KernelRelease;
 use model::package::{PackageName, PackageVersion};
 use model::profile::{self, ModuleUse};
-use model::release::Release;
+use model::release::{InsidePath, Release};
 use model::share::Share;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -19,7 +20,7 @@ pub struct Claims {
     /// The version of each installed package that the record names.
     pub versions: BTreeMap<PackageName, PackageVersion>,
     /// The release of the kernel in use, `6.12.48+deb13-amd64`.
-    pub kernel: String,
+    pub kernel: KernelRelease,
     /// The configuration that is embedded in the kernel's image, if no file has it.
     #[serde(default)]
     pub kernel_config: Option<String>,
@@ -37,7 +38,7 @@ pub struct Claims {
     pub kata: Vec<Kata>,
     /// Candidates that replace the distro's own components: their paths in the environment.
     #[serde(default)]
-    pub candidates: BTreeMap<Component, String>,
+    pub candidates: BTreeMap<Component, InsidePath>,
     /// The seed and amount of random work.
     #[serde(default)]
     pub effort: Effort,
@@ -47,17 +48,17 @@ impl Claims {
     /// Returns the record's paths of QEMU and virtiofsd, without those that a candidate replaces.
     pub fn paths_of_the_release(&self) -> Vec<String> {
         let is_candidate = |component: Component| self.candidates.contains_key(&component);
-        let qemu = self.release.qemu().map(|vmm| vmm.path.clone()).filter(|_| !is_candidate(Component::Qemu));
-        let virtiofsd = self.release.filesystem(Share::VirtioFs).and_then(|filesystem| filesystem.path.clone());
+        let qemu = self.release.qemu().map(|vmm| vmm.path.to_string()).filter(|_| !is_candidate(Component::Qemu));
+        let virtiofsd = self.release.filesystem(Share::VirtioFs).and_then(|one| Some(one.path.as_ref()?.to_string()));
         qemu.into_iter().chain(virtiofsd.filter(|_| !is_candidate(Component::Virtiofsd))).collect()
     }
 
-    /// Returns claims that hold the record only.
-    pub fn of(release: Release) -> Claims {
+    /// Returns claims that hold the record and the kernel's release only.
+    pub fn of(release: Release, kernel: KernelRelease) -> Claims {
         Claims {
             release,
             versions: BTreeMap::new(),
-            kernel: String::new(),
+            kernel,
             kernel_config: None,
             vmlinuz: String::new(),
             elf_kernel: None,
@@ -90,9 +91,14 @@ impl Claims {
     }
 
     /// Returns the program of a VMM other than QEMU: the candidate if there is one, else the one that the record names.
-    pub fn other_vmm(&self, component: Component) -> Option<&str> {
-        let recorded = self.release.vmm(component).map(|vmm| vmm.path.as_str());
-        self.candidates.get(&component).map(String::as_str).or(recorded)
+    pub fn other_vmm(&self, component: Component) -> Option<&InsidePath> {
+        let recorded = self.release.vmm(component).map(|vmm| &vmm.path);
+        self.candidates.get(&component).or(recorded)
+    }
+
+    /// Returns the kernel that Kata's guests boot: the candidate if there is one, else the release's.
+    pub fn katas_kernel(&self) -> &str {
+        self.candidates.get(&Component::Kernel).map_or(self.vmlinuz.as_str(), InsidePath::as_str)
     }
 
     /// Returns the Kata that serves a profile.

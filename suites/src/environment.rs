@@ -18,6 +18,7 @@ mod trace;
 use crate::check::Stop;
 use crate::outcome::Component;
 use crate::share::Share;
+use model::kernel::KernelRelease;
 use model::profile::{ModuleUse, Profile};
 use std::fs::File;
 use std::net::SocketAddr;
@@ -37,6 +38,7 @@ pub use containers::{ContainerRuntime, ContainerdEvent, Containers, GuestFiles, 
 pub use docker::{Docker, DockerContainer, DockerNetwork, DockerProcess};
 pub use model::environment::Environment;
 pub use other_machine::OtherMachine;
+pub(crate) use pods::named_containerd;
 pub use pods::{
     ContainerEnd, Cri, Ephemeral, NoCri, Pod, PodContainer, PodLimits, PodProcess, PodUsage, PodWanted, ProfileWanted,
     TerminalSize,
@@ -227,7 +229,7 @@ pub trait Machine {
     /// Loads the kernel modules of a use in the guest.
     fn load_modules(&mut self, used_for: ModuleUse) -> Result<(), Stop>;
     /// Returns the release of the kernel that the guest was given, `6.12.48+deb13-amd64`.
-    fn kernel(&self) -> &str;
+    fn kernel(&self) -> &KernelRelease;
     /// Returns the time from the start to the agent's hello.
     fn boot_time(&self) -> Duration;
     /// Checks whether the guest runs under KVM.

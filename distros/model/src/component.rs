@@ -1,5 +1,6 @@
 //! Components that a failure can blame: the parts of a distro, its record, and Kata itself.
 
+use crate::share::Share;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -69,10 +70,91 @@ impl fmt::Display for Component {
     }
 }
 
+/// The name of a component in a record: `qemu`, `virtio-fs`, `containerd`, `linux`.
+///
+/// A record can name components that this program knows nothing about, so any name is one; it is compared with what the
+/// program knows ([`Component`], [`Share`]), not with texts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ComponentName(String);
+
+impl ComponentName {
+    /// Returns the text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns the share of that name: that of a filesystem's driver.
+    pub fn share(&self) -> Option<Share> {
+        Share::of_name(&self.0)
+    }
+}
+
+impl From<&str> for ComponentName {
+    fn from(name: &str) -> ComponentName {
+        ComponentName(name.to_owned())
+    }
+}
+
+impl From<String> for ComponentName {
+    fn from(name: String) -> ComponentName {
+        ComponentName(name)
+    }
+}
+
+impl From<Component> for ComponentName {
+    fn from(component: Component) -> ComponentName {
+        component.name().into()
+    }
+}
+
+impl From<Share> for ComponentName {
+    fn from(share: Share) -> ComponentName {
+        share.name().into()
+    }
+}
+
+impl PartialEq<Component> for ComponentName {
+    fn eq(&self, other: &Component) -> bool {
+        self.as_str() == other.name()
+    }
+}
+
+impl PartialEq<Share> for ComponentName {
+    fn eq(&self, other: &Share) -> bool {
+        self.share() == Some(*other)
+    }
+}
+
+impl PartialEq<&str> for ComponentName {
+    fn eq(&self, other: &&str) -> bool {
+        self.as_str() == *other
+    }
+}
+
+impl fmt::Display for ComponentName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::collections::BTreeMap;
+
+    #[test]
+    fn names_of_records_are_compared_with_what_is_known() {
+        let qemu: ComponentName = serde_json::from_str("\"qemu\"").unwrap();
+        assert_eq!(qemu, Component::Qemu);
+        assert_ne!(qemu, Component::Virtiofsd);
+        assert_eq!(ComponentName::from(Share::Virtio9p), Share::Virtio9p);
+        assert_ne!(qemu, Share::VirtioFs);
+        let other = ComponentName::from("stratovirt");
+        assert!(other.share().is_none() && Component::ALL.iter().all(|known| other != *known));
+        assert_eq!(serde_json::to_string(&other).unwrap(), "\"stratovirt\"");
+        assert_eq!(format!("{other:>12}"), "  stratovirt");
+    }
 
     #[test]
     fn components_round_trip_by_name_also_as_json_map_keys() {

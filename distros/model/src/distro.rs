@@ -2,7 +2,7 @@
 //! check them again.
 
 use serde::{Deserialize, Serialize};
-use std::borrow::Borrow;
+use std::borrow::{Borrow, Cow};
 use std::fmt;
 use std::str::FromStr;
 
@@ -20,7 +20,7 @@ pub(crate) const VERSION_CHARACTERS: &str = "letters, digits, `-`, `.`, `_`, `+`
 /// Ids are part of file and image names, so a text becomes a `DistroId` only after validation.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String")]
-pub struct DistroId(String);
+pub struct DistroId(Cow<'static, str>);
 
 /// Error for a text that is not the id of a distro.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,7 +36,7 @@ pub struct NotADistroId(String);
 /// Versions are ordered as texts, for maps and sets only: the order of the record says which release is the later one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String")]
-pub struct ReleaseVersion(String);
+pub struct ReleaseVersion(Cow<'static, str>);
 
 /// Error for a text that is not the version of a release.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -48,19 +48,44 @@ pub struct ReleaseVersion(String);
 pub struct NotAReleaseVersion(String);
 
 /// Whether a text is a valid id; see [`ID_CHARACTERS`].
-fn is_id(text: &str) -> bool {
-    is_word(text, |c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._".contains(c))
+const fn is_id(text: &str) -> bool {
+    is_word(text, false, b"-._")
 }
 
 /// Whether a text is a valid name of a release: a version, a codename, or an alias.
-pub(crate) fn is_release_name(text: &str) -> bool {
-    is_word(text, |c| c.is_ascii_alphanumeric() || "-._+~".contains(c))
+pub(crate) const fn is_release_name(text: &str) -> bool {
+    is_word(text, true, b"-._+~")
 }
 
-/// Whether a text is one word of these characters, at most [`MAX_WORD_BYTES`] bytes long, and neither an option nor a
-/// hidden file.
-fn is_word(text: &str, is_plain: impl Fn(char) -> bool) -> bool {
-    !text.is_empty() && text.len() <= MAX_WORD_BYTES && text.chars().all(is_plain) && !text.starts_with(['-', '.'])
+/// Whether a text is one word of ASCII letters, digits and `marks`, at most [`MAX_WORD_BYTES`] bytes long, and neither an option
+/// nor a hidden file.
+const fn is_word(text: &str, may_have_capitals: bool, marks: &[u8]) -> bool {
+    let bytes = text.as_bytes();
+    if bytes.is_empty() || bytes.len() > MAX_WORD_BYTES || matches!(bytes[0], b'-' | b'.') {
+        return false;
+    }
+    // A constant's text is checked when this program is compiled, where iterators cannot be used.
+    let mut at = 0;
+    while at < bytes.len() {
+        let byte = bytes[at];
+        let is_letter = byte.is_ascii_lowercase() || (may_have_capitals && byte.is_ascii_uppercase());
+        if !is_letter && !byte.is_ascii_digit() && !is_among(byte, marks) {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
+
+const fn is_among(byte: u8, marks: &[u8]) -> bool {
+    let mut at = 0;
+    while at < marks.len() {
+        if marks[at] == byte {
+            return true;
+        }
+        at += 1;
+    }
+    false
 }
 
 /// Implements what both types share: they are built only from texts that `$is` accepts, and serialized, displayed and
@@ -79,7 +104,7 @@ macro_rules! checked_text {
 
             fn from_str(text: &str) -> Result<$name, $error> {
                 match $is(text) {
-                    true => Ok($name(text.to_owned())),
+                    true => Ok($name(Cow::Owned(text.to_owned()))),
                     false => Err($error(text.chars().take(40).collect())),
                 }
             }
@@ -95,7 +120,7 @@ macro_rules! checked_text {
 
         impl From<$name> for String {
             fn from(text: $name) -> String {
-                text.0
+                text.0.into_owned()
             }
         }
 
@@ -135,7 +160,7 @@ macro_rules! checked_text {
 checked_text!(DistroId, NotADistroId, is_id);
 checked_text!(ReleaseVersion, NotAReleaseVersion, is_release_name);
 
-/// One release of one distro.
+/// One release of one distro: `debian:13`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 pub struct Target {
     /// The distro: `debian`.
@@ -144,9 +169,21 @@ pub struct Target {
     pub version: ReleaseVersion,
 }
 
+impl Target {
+    /// Names a release that this program itself knows, for a constant.
+    ///
+    /// # Panics
+    ///
+    /// When the constant is compiled, if one of the texts is not valid.
+    pub const fn constant(distro: &'static str, version: &'static str) -> Target {
+        assert!(is_id(distro) && is_release_name(version), "not the name of a release");
+        Target { distro: DistroId(Cow::Borrowed(distro)), version: ReleaseVersion(Cow::Borrowed(version)) }
+    }
+}
+
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.distro, self.version)
+        f.pad(&format!("{}:{}", self.distro, self.version))
     }
 }
 
@@ -165,6 +202,15 @@ impl FromStr for Target {
         };
         named().ok_or_else(|| NotATarget(text.chars().take(40).collect()))
     }
+}
+
+/// Serializes a release as its name, as people write it: `debian:13`.
+///
+/// # Errors
+///
+/// Those of the serializer.
+pub fn as_name<S: serde::Serializer>(target: &Target, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(target)
 }
 
 /// Serialization of releases as a list of their names.
@@ -242,6 +288,16 @@ mod tests {
     fn versions_are_ordered_as_text() {
         let version = |text: &str| text.parse::<ReleaseVersion>().unwrap();
         assert!(version("8.10") < version("8.9") && version("9") > version("10"));
+    }
+
+    #[test]
+    fn a_constant_target_is_the_parsed_one() {
+        const SID: Target = Target::constant("debian", "sid");
+        assert_eq!(Ok(SID), "debian:sid".parse());
+        assert_eq!(format!("{SID:12}|"), "debian:sid  |");
+        #[derive(Serialize)]
+        struct Document(#[serde(serialize_with = "as_name")] Target);
+        assert_eq!(serde_json::to_string(&Document(SID)).unwrap(), r#""debian:sid""#);
     }
 
     #[test]

@@ -7,11 +7,13 @@
 mod config;
 mod fragments;
 mod judgement;
+mod release;
 mod uses;
 mod version;
 
 pub use config::{ConfigError, KernelConfig, OptionValue};
 pub use fragments::{Condition, FOLDER, Fragment, Fragments, KataValue, KernelOption, folder_of};
 pub use judgement::{Judged, State};
+pub use release::{KernelRelease, NotAKernelRelease};
 pub use uses::{KernelUse, Use, Weight};
 pub use version::KernelVersion;

@@ -28,6 +28,7 @@ pub mod verified; // results that runs proved: files that the harness writes
 pub mod kernel; // options of Kata's own guest kernel, their purposes, and the comparison of a kernel with them
 pub mod other_vmm; // VMMs besides QEMU: Kata's demands on them, and which of them the harness starts guests with
 pub mod profile; // ranges of Kata versions, derived from a base and the changes by release
+pub mod program_version; // a program's own version
 
 // From YAML to values, with a place for each mistake.
 mod decode; // from nodes to values, collecting every mistake

@@ -17,6 +17,7 @@ mod parse;
 mod resolve;
 
 use crate::arch::Arch;
+use crate::component::ComponentName;
 use crate::distro::{DistroId, ReleaseVersion, Target};
 use crate::known_issues::KnownIssue;
 use crate::package::PackageName;
@@ -24,6 +25,7 @@ use crate::package_manager::PackageManager;
 use crate::release::PackageSuite;
 use crate::verified::VerifiedEntry;
 use jiff::civil::Date;
+use root::InsidePath;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -43,11 +45,11 @@ pub use resolve::ResolveError;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ComponentEntry {
     /// `qemu`, `virtio-fs`, `containerd`; `linux` for the kernel.
-    pub name: String,
+    pub name: ComponentName,
     /// Packages to install, `packages:`.
     pub packages: Option<Fact<PerArch<Vec<PackageName>>>>,
     /// The binary's path, `path:`; for the kernel its image's glob, `image:`.
-    pub path: Option<Fact<PerArch<String>>>,
+    pub path: Option<Fact<PerArch<InsidePath>>>,
 }
 
 /// Fields that both the top level and a release can have.
@@ -70,7 +72,7 @@ pub struct CommonFields {
     /// `fs:` in the order of the file.
     pub filesystems: Option<Fact<Vec<ComponentEntry>>>,
     /// `fs: {preferred: …}`.
-    pub preferred_filesystem: Option<String>,
+    pub preferred_filesystem: Option<ComponentName>,
     /// `kernel:`.
     pub kernel: Option<Fact<ComponentEntry>>,
     /// `container-manager:`, `kata:` and other kinds that can have several components, the preferred one first.

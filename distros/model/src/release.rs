@@ -1,12 +1,14 @@
 //! One release of a distro for one architecture, with the record's defaults applied.
 
 use crate::arch::Arch;
-use crate::component::Component;
+use crate::component::{Component, ComponentName};
 use crate::distro::{DistroId, ReleaseVersion, Target};
 use crate::package::PackageName;
 use crate::package_manager::PackageManager;
 use crate::share::Share;
 use serde::{Deserialize, Serialize};
+
+pub use root::InsidePath;
 
 /// A record's statements about one release on one architecture: complete, without lookups elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,8 +68,8 @@ impl Release {
     }
 
     /// Whether this release is that one (`debian:12`), or built from it.
-    pub fn is_or_derives_from(&self, name: &str) -> bool {
-        self.name() == name || self.based_on.iter().any(|parent| parent.to_string() == name)
+    pub fn is_or_derives_from(&self, other: &Target) -> bool {
+        self.target() == *other || self.based_on.contains(other)
     }
 
     /// Returns QEMU, if it is packaged.
@@ -77,7 +79,7 @@ impl Release {
 
     /// Returns the VMM for a component, if the record names one.
     pub fn vmm(&self, component: Component) -> Option<&Vmm> {
-        self.vmms.iter().find(|vmm| vmm.name == component.name())
+        self.vmms.iter().find(|vmm| vmm.name == component)
     }
 
     /// Returns the driver of a share.
@@ -143,17 +145,17 @@ pub enum Archive {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vmm {
     /// `qemu`.
-    pub name: String,
+    pub name: ComponentName,
     /// Packages to install.
     pub packages: Vec<PackageName>,
-    /// The binary's absolute path.
-    pub path: String,
+    /// The binary.
+    pub path: InsidePath,
 }
 
 impl Vmm {
     /// Whether the VMM is QEMU, which most guests of the harness are started with.
     pub fn is_qemu(&self) -> bool {
-        self.name == Component::Qemu.name()
+        self.name == Component::Qemu
     }
 }
 
@@ -161,17 +163,17 @@ impl Vmm {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FilesystemDriver {
     /// `virtio-fs`, `virtio-9p`.
-    pub name: String,
+    pub name: ComponentName,
     /// Packages to install; empty if the VMM's packages contain the driver.
     pub packages: Vec<PackageName>,
-    /// The daemon's absolute path, if there is a daemon.
-    pub path: Option<String>,
+    /// The daemon, if there is one.
+    pub path: Option<InsidePath>,
 }
 
 impl FilesystemDriver {
     /// Returns the share of the driver; `None` for one that Kata never supported.
     pub fn share(&self) -> Option<Share> {
-        Share::of_name(&self.name)
+        self.name.share()
     }
 }
 
@@ -180,19 +182,19 @@ impl FilesystemDriver {
 pub struct Kernel {
     /// Packages to install.
     pub packages: Vec<PackageName>,
-    /// Glob of the kernel image: `/boot/vmlinuz-*`.
-    pub image: String,
+    /// Pattern of the kernel image: `/boot/vmlinuz-*`.
+    pub image: InsidePath,
 }
 
 /// The distro's container manager.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerManager {
     /// `containerd`.
-    pub name: String,
+    pub name: ComponentName,
     /// Packages to install.
     pub packages: Vec<PackageName>,
-    /// The binary's absolute path.
-    pub path: String,
+    /// The binary.
+    pub path: InsidePath,
 }
 
 #[cfg(test)]
@@ -222,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_driver_serves_the_share_of_its_name() {
-        let driver = |name: &str| FilesystemDriver { name: name.to_owned(), packages: Vec::new(), path: None };
+        let driver = |name: &str| FilesystemDriver { name: name.into(), packages: Vec::new(), path: None };
         assert_eq!(driver("virtio-9p").share(), Some(Share::Virtio9p));
         assert_eq!(driver("nfs").share(), None);
     }

@@ -7,11 +7,12 @@ use crate::kernel_image::newest;
 use crate::packages::{Installed, Packages, QueryError};
 use crate::process::{Confinement, Invocation, ending};
 use model::arch::Arch;
+use model::component::ComponentName;
 use model::diagnostic::printable;
 use model::package::{PackageName, PackageVersion};
 use model::package_manager::PackageManager;
-use model::record::{ComponentKind, Confidence, FactSubject, Record, ReleaseEntry, StatedFact};
-use root::{Root, RootError};
+use model::record::{ComponentKind, Confidence, FactSubject, Record, ReleaseEntry};
+use root::{InsidePath, Root, RootError};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,7 +23,7 @@ pub struct StatedComponent {
     /// The kind of component.
     pub kind: ComponentKind,
     /// `qemu`, `virtio-fs`, `linux`, `containerd`.
-    pub name: String,
+    pub name: ComponentName,
     /// Whether it is packaged for the architecture at all; if not, the fields below are meaningless.
     pub packaged: bool,
     /// The VMM that includes this filesystem, if the filesystem has neither packages nor a daemon of its own.
@@ -33,7 +34,7 @@ pub struct StatedComponent {
     /// Confidence of the packages.
     pub packages_confidence: Confidence,
     /// The binary's path, or the kernel image's pattern; `None` if there is none or it is unknown.
-    pub path: Option<String>,
+    pub path: Option<InsidePath>,
     /// Confidence of the path.
     pub path_confidence: Confidence,
 }
@@ -86,7 +87,7 @@ pub struct ComponentStatus {
     /// The kind of component.
     pub kind: ComponentKind,
     /// Its name in the record.
-    pub name: String,
+    pub name: ComponentName,
     /// Whether it can be used.
     pub installed: bool,
     /// The same in more detail: an unknown state differs from a missing component.
@@ -148,7 +149,7 @@ pub fn stated(record: &Record, entry: &ReleaseEntry, arch: Arch) -> Vec<StatedCo
             packages: record.packages_of(entry, arch, kind, &name),
             // A fact that is not stated cannot be wrong.
             packages_confidence: packages.map_or(Confidence::Measured, |f| f.confidence),
-            path: path.and_then(StatedFact::value),
+            path: record.path_of(entry, arch, kind, &name),
             path_confidence: path.map_or(Confidence::Measured, |f| f.confidence),
             name,
         });
@@ -178,7 +179,7 @@ pub fn component(
     let looked = match (&stated.path, stated.kind) {
         (Some(pattern), ComponentKind::Kernel) => {
             let packages = stated.packages.as_deref().unwrap_or_default();
-            match newest(root, pattern, packages, Some(manager)) {
+            match newest(root, pattern.as_str(), packages, Some(manager)) {
                 Err(QueryError::Read(error)) => Err(error),
                 kernel => Ok(kernel?.map(|k| k.path)),
             }
@@ -226,7 +227,7 @@ pub fn component(
             _ => format!("it is a part of {}, which is {}", v.name, v.presence.words()),
         }),
         (_, Some(path)) => {
-            let what = match root.look(Path::new(path))? {
+            let what = match root.look(path.as_path())? {
                 None => "is not there",
                 Some(_) if stated.kind.is_data() => "is not a regular file",
                 Some(_) => "is not an executable file",
@@ -280,22 +281,20 @@ pub fn ask(root: &Root, program: &Path) -> ProgramAnswer {
 }
 
 /// Returns the path if it is a regular file.
-fn file(root: &Root, path: &str) -> Result<Option<PathBuf>, RootError> {
-    let path = PathBuf::from(path);
-    Ok(root.has_file(&path)?.then_some(path))
+fn file(root: &Root, path: &InsidePath) -> Result<Option<PathBuf>, RootError> {
+    Ok(root.has_file(path.as_path())?.then(|| path.clone().into()))
 }
 
 /// Returns the path if it is a program.
 ///
 /// A file that nobody can execute is no program. If this user may not read it either, the error is returned, as
 /// `configure`, which reads it, reports the same.
-fn program(root: &Root, path: &str) -> Result<Option<PathBuf>, RootError> {
-    let path = PathBuf::from(path);
-    if root.is_program(&path)? {
-        return Ok(Some(path));
+fn program(root: &Root, path: &InsidePath) -> Result<Option<PathBuf>, RootError> {
+    if root.is_program(path.as_path())? {
+        return Ok(Some(path.clone().into()));
     }
-    if root.has_file(&path)? {
-        root.head(&path, 1)?;
+    if root.has_file(path.as_path())? {
+        root.head(path.as_path(), 1)?;
     }
     Ok(None)
 }
@@ -318,7 +317,7 @@ mod tests {
             part_of: None,
             packages: Some(Vec::new()),
             packages_confidence: Confidence::Documented,
-            path: Some(program.display().to_string()),
+            path: Some(program.as_path().try_into().unwrap()),
             path_confidence: Confidence::Documented,
         };
         let found = component(&Root::default(), PackageManager::Apt, None, &stated).unwrap();

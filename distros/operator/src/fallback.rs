@@ -13,6 +13,7 @@ use model::capability::Capability;
 use model::component::Component;
 use model::share::Share;
 use serde::Serialize;
+use std::path::PathBuf;
 
 /// The possible outcomes, in the order in which they are tried.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -47,8 +48,8 @@ pub enum Fallback {
     },
     /// The named initrd does not belong to the kernel that guests boot.
     WrongInitrd {
-        /// Its path.
-        initrd: String,
+        /// Its path inside the root.
+        initrd: PathBuf,
         /// The reason against it.
         why: String,
         /// The suggested alternative.
@@ -87,7 +88,7 @@ pub fn fallback(inputs: &Inputs<'_>) -> Fallback {
 
 /// Returns the components to build for virtio-fs, which every profile has: the blamed ones, by default the daemon.
 fn blamed(inputs: &Inputs<'_>, passed_over: &[PassedOver]) -> Vec<Buildable> {
-    let of_it = |p: &&PassedOver| Share::of_name(&p.name) == Some(Share::VirtioFs);
+    let of_it = |p: &&PassedOver| p.name == Share::VirtioFs;
     let mut blames = passed_over.iter().filter(of_it).flat_map(|p| &p.blames);
     let qemu = inputs.found.lacks.contains(&Share::VirtioFs) || blames.clone().any(|b| *b == Blamed::Vmm);
     let daemon = blames.any(|b| *b == Blamed::Server);
@@ -126,8 +127,8 @@ mod tests {
 
     fn found(flavour: Flavour, lacks: &[Share]) -> Inventory {
         Inventory {
-            hypervisor: Some("/usr/bin/qemu-system-x86_64".into()),
-            daemon: Some(FoundVirtiofsd { path: "/usr/lib/qemu/virtiofsd".into(), flavour }),
+            hypervisor: Some("/usr/bin/qemu-system-x86_64".parse().unwrap()),
+            daemon: Some(FoundVirtiofsd { path: "/usr/lib/qemu/virtiofsd".parse().unwrap(), flavour }),
             lacks: lacks.to_vec(),
             ..Inventory::default()
         }
@@ -164,7 +165,7 @@ mod tests {
         let record = model::record::Record::parse("debian.yaml".as_ref(), both[0].record.as_deref().unwrap()).unwrap();
         let release = record.release("12", model::arch::Arch::X86_64).unwrap();
         let driver = release.filesystem(Share::VirtioFs).unwrap();
-        assert_eq!(driver.path.as_deref(), Some("/opt/kata/libexec/virtiofsd"));
+        assert_eq!(driver.path, "/opt/kata/libexec/virtiofsd".parse().ok());
         assert_eq!(model::lint::lint("debian.yaml".as_ref(), both[0].record.as_deref().unwrap()), []);
         // If QEMU is at fault, no daemon helps.
         let no_device = choices_for("12", "rs-4.0", &found(Flavour::C, &[Share::VirtioFs]));

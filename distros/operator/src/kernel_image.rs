@@ -4,6 +4,7 @@ mod order;
 
 use crate::packages::{Format, QueryError, dpkg};
 use model::arch::Arch;
+use model::kernel::KernelRelease;
 use model::package::PackageName;
 use model::package_manager::PackageManager;
 use root::{Root, RootError};
@@ -16,7 +17,7 @@ pub struct KernelImage {
     /// The bootable image.
     pub path: PathBuf,
     /// The text matched by the pattern's `*`, `6.12.41+deb13-amd64`; `None` unless the pattern has exactly one.
-    pub release: Option<String>,
+    pub release: Option<KernelRelease>,
     /// The modules directory, `/lib/modules/<release>`, or the one of its flavour if the kernel is named by the flavour
     /// only; `None` for the leftover kernel of a removed package, and for a kernel without modules.
     pub modules: Option<PathBuf>,
@@ -50,7 +51,8 @@ pub fn newest(
         Some(format) => Some(format),
         None => Format::of(root)?,
     };
-    let flavours: BTreeSet<Vec<String>> = images.iter().filter_map(|i| Some(flavour(i.release.as_deref()?))).collect();
+    let flavours: BTreeSet<Vec<String>> =
+        images.iter().filter_map(|i| Some(flavour(i.release.as_ref()?.as_str()))).collect();
     let package_flavours = flavours_of(packages, &[PREFIX]);
     let own = flavours_of(packages, &[PREFIX, "kernel-", "linux-"]);
     let mut variants: BTreeSet<Option<&str>> = packages.iter().map(variant_of).collect();
@@ -67,7 +69,10 @@ pub fn newest(
         (_, Some(Format::Dpkg)) => named_by(root, packages)?,
         _ => BTreeSet::new(),
     };
-    let release = |i: &KernelImage| i.release.clone().unwrap_or_else(|| i.path.to_string_lossy().into_owned());
+    let release = |i: &KernelImage| match &i.release {
+        Some(release) => release.to_string(),
+        None => i.path.to_string_lossy().into_owned(),
+    };
     images.sort_by(|a, b| {
         let rank = |i: &KernelImage| {
             let release = release(i);
@@ -134,10 +139,9 @@ fn image(root: &Root, pattern: &str, path: PathBuf) -> Result<Option<KernelImage
         return Ok(None);
     }
     let (before, after) = pattern.split_once('*').filter(|(_, after)| !after.contains('*')).unzip();
-    let release = before.and_then(|b| text.strip_prefix(b)?.strip_suffix(after?)).map(str::to_owned);
-    if release.as_ref().is_some_and(String::is_empty) {
-        return Ok(None);
-    }
+    // `/boot/vmlinuz*` also matches the hyphen before the release.
+    let matched = before.and_then(|b| text.strip_prefix(b)?.strip_suffix(after?)).map(|m| m.trim_start_matches('-'));
+    let Ok(release) = matched.map(str::parse::<KernelRelease>).transpose() else { return Ok(None) };
     let mut modules = None;
     if let Some(release) = &release {
         for folder in [format!("/lib/modules/{release}"), format!("/usr/lib/modules/{release}")].map(PathBuf::from) {
@@ -149,7 +153,7 @@ fn image(root: &Root, pattern: &str, path: PathBuf) -> Result<Option<KernelImage
     if modules.is_none()
         && let Some(flavour) = &release
     {
-        modules = modules_of_flavour(root, flavour)?;
+        modules = modules_of_flavour(root, flavour.as_str())?;
     }
     Ok(Some(KernelImage { path, release, modules, in_doubt: false }))
 }
@@ -230,6 +234,17 @@ mod tests {
         assert_eq!(tree.newest("/boot/vmlinux-*"), None);
         assert_eq!(tree.newest("/boot/config-7").as_deref(), Some("/boot/config-7"));
         assert_eq!(tree.newest("/lib/modules/*/vmlinuz").as_deref(), Some("/lib/modules/6.12.1/vmlinuz"));
+    }
+
+    #[test]
+    fn a_pattern_may_leave_out_the_hyphen_before_the_release() {
+        let tree = Tree::with(&["boot/vmlinuz-6.1.0-9-amd64"]);
+        tree.write("lib/modules/6.1.0-9-amd64/modules.dep", "");
+        let root = Root::new(tree.0.path()).unwrap();
+        let found = newest(&root, "/boot/vmlinuz*", &[], None).unwrap().unwrap();
+        assert_eq!(found.release.unwrap(), "6.1.0-9-amd64");
+        assert_eq!(found.modules.as_deref(), Some(Path::new("/lib/modules/6.1.0-9-amd64")));
+        assert!(!found.in_doubt);
     }
 
     /// In dpkg's order, a version with Debian's suffix is higher than the same version without it.
@@ -356,7 +371,7 @@ mod tests {
             let packages = [package.parse::<PackageName>().unwrap()];
             let root = Root::new(tree.0.path()).unwrap();
             let newest = newest(&root, pattern, &packages, Some(PackageManager::Dnf)).unwrap().unwrap();
-            (newest.release.unwrap(), newest.in_doubt)
+            (newest.release.unwrap().to_string(), newest.in_doubt)
         };
         assert_eq!(found(&[plain, rt], "kernel-core"), (plain.to_owned(), false));
         assert_eq!(found(&[plain, rt], "kernel-rt-core"), (rt.to_owned(), false));

@@ -295,8 +295,8 @@ fn run_inside(kind: Environment, test: &Test, running: &mut RunningGuest, effort
 fn container_settings(home: &AgentHome, claims: &Claims) -> Settings {
     let manager = claims.release.container_manager.as_ref();
     Settings {
-        containerd: manager.map_or_else(|| PathBuf::from("/usr/bin/containerd"), |m| PathBuf::from(&m.path)),
-        docker: claims.release.docker.as_ref().map(|engine| PathBuf::from(&engine.path)),
+        containerd: manager.map_or_else(|| PathBuf::from("/usr/bin/containerd"), |m| m.path.clone().into()),
+        docker: claims.release.docker.as_ref().map(|engine| engine.path.clone().into()),
         disk: home.dir.join("containers"),
         artifacts: home.artifacts().join("containerd"),
         probe: PathBuf::from("/proc/self/exe"),

@@ -2,7 +2,7 @@
 
 use crate::built_in::{self, AGENT};
 use crate::environments::container::{self, Container, OwningRun};
-use crate::environments::vm::outer::{Accelerator, release_name};
+use crate::environments::vm::outer::{Accelerator, RELEASE};
 use crate::environments::vm::{self, Size};
 use crate::environments::{EnvironmentError, Running, host};
 use crate::level;
@@ -153,7 +153,7 @@ pub(super) fn evidence(running: &Running, resources: &Resources) -> BTreeMap<Str
     if let (Running::Vm(vm), Some(outer)) = (running, resources.machines.outer_if_known()) {
         let size = vm.size;
         let mut record = |name: &str, value: String| drop(evidence.insert(name.to_owned(), ProbeAnswer::Words(value)));
-        record("machine-qemu", format!("{} of {}, whatever this machine has", outer.version, release_name()));
+        record("machine-qemu", format!("{} of {RELEASE}, whatever this machine has", outer.version));
         record("machine-accelerator", outer.processor().join(" "));
         record("machine-memory-mib", size.memory_mib.to_string());
         record("machine-cpus", size.cpus.to_string());

@@ -127,11 +127,14 @@ fn known<'m>(standings: &Standings<'m>, case: &Case) -> Option<&'m KnownIssue> {
 /// Returns the profile's arguments for the release's virtiofsd, in the script's directory; none if the record names no
 /// daemon.
 fn daemon(failed: &FailedTest<'_>) -> Vec<String> {
-    let Some(path) = failed.release.filesystem(Share::VirtioFs).and_then(|driver| driver.path.clone()) else {
+    let Some(path) = failed.release.filesystem(Share::VirtioFs).and_then(|driver| driver.path.as_ref()) else {
         return Vec::new();
     };
     let below = |name: &str| format!("{WORK}/{name}");
-    argv(failed.profile, &VirtiofsdInstance { path, shared_dir: below("share"), socket: below("socket") })
+    argv(
+        failed.profile,
+        &VirtiofsdInstance { path: path.to_string(), shared_dir: below("share"), socket: below("socket") },
+    )
 }
 
 /// Lists where the test was seen to pass, from the record and from kept runs, the latest first.

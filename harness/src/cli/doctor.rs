@@ -4,7 +4,7 @@ use crate::cli::arguments::home;
 use crate::cli::{Exit, UsageError, cache_folder, print, request};
 use crate::environments::container;
 use crate::environments::container::handed_in::{self, KvmWithheld};
-use crate::environments::vm::outer::{Accelerator, OuterError, OuterQemu, release_name};
+use crate::environments::vm::outer::{Accelerator, OuterError, OuterQemu, RELEASE};
 use crate::environments::vm::pinned;
 use crate::external::ExternalSuite;
 use crate::level;
@@ -266,10 +266,9 @@ fn pinned_qemu() -> Result<Option<OuterQemu>, PinnedQemuError> {
 fn machines(outer: Result<Option<OuterQemu>, PinnedQemuError>) -> Finding {
     let finding = |ok, seen| Finding { subject: Subject::Machines, ok, seen, packages: &[], needed: false };
     match outer {
-        Ok(None) => finding(
-            true,
-            format!("not tried: they use the QEMU of {}, whose image is not in the cache yet", release_name()),
-        ),
+        Ok(None) => {
+            finding(true, format!("not tried: they use the QEMU of {RELEASE}, whose image is not in the cache yet"))
+        }
         Ok(Some(outer)) => {
             let how = match &outer.accelerator {
                 Accelerator::Kvm => format!("KVM boots guests and nests: verdicts say `{}`", level::here().basis),
@@ -277,7 +276,7 @@ fn machines(outer: Result<Option<OuterQemu>, PinnedQemuError>) -> Finding {
                     format!("`{}`, verdicts say `emulated`; KVM is not used: {why}", outer.processor().join(" "))
                 }
             };
-            finding(true, format!("QEMU {} of {}; {how}", outer.version, release_name()))
+            finding(true, format!("QEMU {} of {RELEASE}; {how}", outer.version))
         }
         Err(why) => finding(false, error_chain(&why)),
     }

@@ -11,7 +11,7 @@ use images::ImageRoute;
 use jiff::civil::Date;
 use model::arch::Arch;
 use model::database::Database;
-use model::distro::Target;
+use model::distro::{Target, as_name};
 use model::record::{ResolveError, known};
 use model::release::Release;
 use reports::journal::{CellId, Environment};
@@ -20,7 +20,7 @@ use serde::Serialize;
 
 /// How a release can be brought up.
 struct PlanLine {
-    release: String,
+    release: Target,
     way: Result<ImageRoute, Refusal>,
     /// Something that a run will find out, although it is not an obstacle.
     note: Option<String>,
@@ -43,7 +43,9 @@ struct Document {
 #[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
 struct Planned {
     /// The release, such as `debian:13`.
-    release: String,
+    #[serde(serialize_with = "as_name")]
+    #[schemars(with = "String")]
+    release: Target,
     /// The environments in which it can be brought up; empty if there is an obstacle.
     #[serde(rename = "in")]
     environments: Vec<Environment>,
@@ -84,7 +86,7 @@ pub(super) fn plan(arguments: &PlanArguments) -> anyhow::Result<Exit> {
         (vouched::by_options(&arguments.images), ShippedRecords::under(arguments.records.as_deref()));
     let today = jiff::Zoned::now().date();
     let judge = |(target, release): &(Target, Result<Release, ResolveError>)| {
-        let refusal = |why: String| Refusal { release: target.to_string(), why, hint: None };
+        let refusal = |why: String| Refusal { release: target.clone(), why, hint: None };
         let way = match release {
             Ok(release) => match request::cannot(release) {
                 Some(why) => Err(refusal(why)),
@@ -104,7 +106,7 @@ pub(super) fn plan(arguments: &PlanArguments) -> anyhow::Result<Exit> {
         let shaped = shaped.map(|what| format!("a run is shaped: {what}"));
         let ended = way.as_ref().is_ok_and(|way| *way != ImageRoute::Cache).then(|| ended(target, &database, today));
         let notes: Vec<String> = lacks_qemu.into_iter().chain(shaped).chain(ended.flatten()).collect();
-        PlanLine { release: target.to_string(), way, note: (!notes.is_empty()).then(|| notes.join("; ")) }
+        PlanLine { release: target.clone(), way, note: (!notes.is_empty()).then(|| notes.join("; ")) }
     };
     let rows: Vec<PlanLine> = named.iter().map(judge).collect();
     let cells = shards::expected(&cells(&named, &rows, &environments), &times::runs(&arguments.runs)?);
@@ -164,7 +166,7 @@ fn sharded(shards: &[Shard]) -> String {
 
 /// Formats a line for each release.
 fn text(rows: &[PlanLine], environments: &[Environment]) -> String {
-    let width = rows.iter().map(|row| row.release.len()).max().unwrap_or(0);
+    let width = rows.iter().map(|row| row.release.to_string().len()).max().unwrap_or(0);
     let places = environments.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let line = |row: &PlanLine| {
         let how = match &row.way {
@@ -202,9 +204,9 @@ mod tests {
     use std::path::Path;
 
     fn rows() -> Vec<PlanLine> {
-        let row = |release: &str, way| PlanLine { release: release.to_owned(), way, note: None };
+        let row = |release: &str, way| PlanLine { release: release.parse().unwrap(), way, note: None };
         let refused = |release: &str, why: &str, hint: Option<&str>| Refusal {
-            release: release.to_owned(),
+            release: release.parse().unwrap(),
             why: why.to_owned(),
             hint: hint.map(str::to_owned),
         };

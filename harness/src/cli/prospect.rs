@@ -2,11 +2,12 @@
 
 use crate::cli::UsageError;
 use crate::environments::container::{self, ContainerError};
-use crate::environments::vm::outer::release_name;
+use crate::environments::vm::outer;
 use crate::environments::vm::pinned::Pinned;
 use bollard::Docker;
 use images::{ImageError, ImageRoute, Source};
 use model::diagnostic::error_chain;
+use model::distro::Target;
 use model::package_manager::PackageManager;
 use model::release::Release;
 use reports::journal::Environment;
@@ -15,15 +16,16 @@ use std::cell::OnceCell;
 /// Reason why a release cannot be brought up.
 pub(super) struct Refusal {
     /// The release, such as `gentoo:rolling`.
-    pub(super) release: String,
+    pub(super) release: Target,
     pub(super) why: String,
     /// A remedy, if one is known.
     pub(super) hint: Option<String>,
 }
 
-impl From<ImageError> for Refusal {
-    fn from(error: ImageError) -> Refusal {
-        Refusal { why: error.cause.to_string(), hint: error.hint(), release: error.release }
+impl Refusal {
+    /// The refusal of a release whose image cannot be made.
+    fn of_image(release: &Release, error: &ImageError) -> Refusal {
+        Refusal { release: release.target(), why: error.cause.to_string(), hint: error.hint() }
     }
 }
 
@@ -96,7 +98,7 @@ fn machine(pinned: &Pinned, engine: &Engine) -> Result<(), Refusal> {
     match pinned.to_be_made() {
         Ok(None) => Ok(()),
         Ok(Some((release, options))) => image(&release, &options, engine).and(Ok(())),
-        Err(error) => Err(Refusal { release: release_name(), why: error_chain(&error), hint: None }),
+        Err(error) => Err(Refusal { release: outer::RELEASE, why: error_chain(&error), hint: None }),
     }
 }
 
@@ -108,7 +110,7 @@ pub(super) fn way(release: &Release, here: &Here<'_>) -> Result<ImageRoute, Refu
     let way = image(release, here.images, here.engine)?;
     if here.environments.contains(&Environment::Vm) && !has_systemd(release) {
         return Err(Refusal {
-            release: release.name(),
+            release: release.target(),
             why: "virtual machines (--in vm) need systemd, which this release does not use as init".to_owned(),
             hint: Some("use --in container only".to_owned()),
         });
@@ -121,7 +123,7 @@ pub(super) fn way(release: &Release, here: &Here<'_>) -> Result<ImageRoute, Refu
     match here.machine() {
         Ok(()) => Ok(way),
         Err(lack) => Err(Refusal {
-            release: release.name(),
+            release: release.target(),
             why: format!(
                 "virtual machines are booted with the QEMU of {}, which is not available: {}",
                 lack.release, lack.why
@@ -139,10 +141,10 @@ fn has_systemd(release: &Release) -> bool {
 
 /// Returns the way to an image of a release.
 fn image(release: &Release, options: &images::Options, engine: &Engine) -> Result<ImageRoute, Refusal> {
-    let way = images::attainable(release, options)?;
+    let way = images::attainable(release, options).map_err(|error| Refusal::of_image(release, &error))?;
     match (way, engine) {
         (ImageRoute::Base(Source::Oci), Err(why)) => Err(Refusal {
-            release: release.name(),
+            release: release.target(),
             why: format!(
                 "pulling the record's OCI image needs a Docker engine, but none answers: {}",
                 error_chain(why)

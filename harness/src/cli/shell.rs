@@ -252,7 +252,7 @@ fn like(what: &ShellArguments, case: &Case, out: PathBuf) -> anyhow::Result<RunA
 
 /// Checks that the cache has an image of the release.
 fn is_in_the_cache(request: &Request, case: &Case, test: &Test) -> Result<(), UsageError> {
-    let release = case.cell.target().to_string();
+    let release = case.cell.target();
     if case.cell.environment == Environment::Host || !transfer::of_release(&request.images.cache, &release).is_empty() {
         return Ok(());
     }

@@ -9,6 +9,7 @@ use crate::progress::tell;
 use jiff::civil::Date;
 use model::arch::Arch;
 use model::database::Database;
+use model::distro::{Target, as_name};
 use model::package::{PackageName, PackageVersion};
 use model::release::Release;
 use model::verified::VerifiedEntry;
@@ -59,7 +60,8 @@ impl Reason {
 struct RecordedEntry {
     #[serde(skip)]
     cell: CellId,
-    release: String,
+    #[serde(serialize_with = "as_name")]
+    release: Target,
     arch: Arch,
     profile: String,
     environment: Environment,
@@ -211,7 +213,7 @@ fn rows(question: &Question<'_>, database: &Database) -> anyhow::Result<Vec<Reco
                     arch,
                     environment: entry.environment,
                 },
-                release: release.name(),
+                release: release.target(),
                 arch,
                 profile: entry.profile.clone(),
                 environment: entry.environment,
@@ -261,9 +263,9 @@ fn text(rows: &[RecordedEntry]) -> String {
     if rows.is_empty() {
         return "the record has no entry for this\n".to_owned();
     }
-    let mut places: BTreeMap<(&str, Environment), BTreeMap<String, Vec<&str>>> = BTreeMap::new();
+    let mut places: BTreeMap<(String, Environment), BTreeMap<String, Vec<&str>>> = BTreeMap::new();
     for row in rows {
-        let reasons = places.entry((&row.release, row.environment)).or_default();
+        let reasons = places.entry((row.release.to_string(), row.environment)).or_default();
         let unknown = row.unknown.iter().map(|why| format!("the mirror could not be checked: {why}"));
         for words in row.reasons.iter().map(Reason::words).chain(unknown) {
             reasons.entry(words).or_default().push(&row.profile);
@@ -352,7 +354,7 @@ mod tests {
     fn row(profile: &str, reasons: Vec<Reason>) -> RecordedEntry {
         RecordedEntry {
             cell: "debian:13/x86_64/vm".parse().unwrap(),
-            release: "debian:13".to_owned(),
+            release: "debian:13".parse().unwrap(),
             arch: Arch::X86_64,
             profile: profile.to_owned(),
             environment: Environment::Vm,

@@ -27,7 +27,7 @@ fn export(targets: &[String], out: &Path, records: Option<&Path>, cache: &Path) 
     let releases = request::named(targets, &database, arch)?;
     let mut chosen = Vec::new();
     for (target, _) in &releases {
-        let images = transfer::of_release(cache, &target.to_string());
+        let images = transfer::of_release(cache, target);
         let Some(plain) = images.first() else {
             let why = format!(
                 "{target}: no image in the cache {}; run `kata-qualify run` first to make one",

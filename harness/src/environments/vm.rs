@@ -91,7 +91,7 @@ pub fn files(arch: Arch) -> Vec<ExtraFile> {
     let drop_in = "[Unit]\nWants=kata-qualify.service\n";
     let text = |path: &str, content: &str| {
         let content = content.to_owned().into_bytes().into();
-        ExtraFile { path: path.to_owned(), mode: 0o644, content }
+        ExtraFile { path: path.into(), mode: 0o644, content }
     };
     let mut files = vec![
         text("/etc/systemd/system/kata-qualify.service", &unit),

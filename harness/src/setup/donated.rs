@@ -5,6 +5,7 @@ use crate::donor::Donors;
 use crate::seed::{Content, SeedFile};
 use images::boot::kernel;
 use model::profile::Profile;
+use root::InsidePath;
 use suites::outcome::Component;
 
 /// Gives the cell all components that donors have.
@@ -22,7 +23,7 @@ pub(super) fn supply(donors: &Donors, prepared: &mut PreparedCell, profiles: &[P
     let (donated, initramfs) = boot_files(&donor.tree, &folder, versions, &donor.release, profiles)?;
     let (image, configuration) = donor.kernel(&kernel::find(&donor.tree, &donor.release)?)?;
     let name = format!("donor/{}", Component::Kernel);
-    let path = folder.join(&name).to_string_lossy().into_owned();
+    let path = InsidePath::try_from(folder.join(&name).as_path())?;
     prepared.files.push(SeedFile { name, content: Content::File(image) });
     prepared.initramfs = initramfs;
     let claims = &mut prepared.claims;
@@ -30,7 +31,7 @@ pub(super) fn supply(donors: &Donors, prepared: &mut PreparedCell, profiles: &[P
     // The file with the configuration exists only in the donor's tree.
     claims.kernel_config = configuration.or(donated.kernel_config);
     claims.modules = donated.modules;
-    claims.vmlinuz.clone_from(&path);
+    claims.vmlinuz = path.to_string();
     // Kata's guests find the kernel by its path.
     claims.candidates.insert(Component::Kernel, path);
     Ok(())

@@ -156,8 +156,7 @@ mod tests {
         let image = Image { dir: "/nowhere".into(), made: manifest.made, origin: ImageOrigin::Built, manifest };
         let claims = Claims {
             versions: [("qemu-system-x86".parse().unwrap(), "1:10".parse().unwrap())].into(),
-            kernel: "6.12".to_owned(),
-            ..Claims::of(release)
+            ..Claims::of(release, "6.12".parse().unwrap())
         };
         PreparedCell {
             base: EnvironmentBase::Container {

@@ -48,7 +48,7 @@ impl Bench {
             patience: ContainerDeadlines::new(false),
         };
         let release = Database::embedded().record("debian").unwrap().release("12", Arch::X86_64).unwrap();
-        let claims = Claims::of(release);
+        let claims = Claims::of(release, "6.1.0-56-amd64".parse().unwrap());
         let profile = Profile::find("go-3.29").unwrap().clone();
         Bench { settings, claims, profile, engine: Engine::default(), folder }
     }

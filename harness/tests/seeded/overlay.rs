@@ -30,8 +30,10 @@ impl Subject {
     /// Returns a program's path relative to `/`.
     fn path(&self, program: Program) -> String {
         let path = match program {
-            Program::Qemu => self.release.qemu().map(|vmm| vmm.path.clone()),
-            Program::Virtiofsd => self.release.filesystem(Share::VirtioFs).and_then(|fs| fs.path.clone()),
+            Program::Qemu => self.release.qemu().map(|vmm| vmm.path.to_string()),
+            Program::Virtiofsd => {
+                self.release.filesystem(Share::VirtioFs).and_then(|fs| Some(fs.path.as_ref()?.to_string()))
+            }
             Program::PackageQuery => Some("/usr/bin/dpkg-query".to_owned()),
         };
         path.unwrap().trim_start_matches('/').to_owned()

@@ -47,7 +47,7 @@ use object::elf;
 use object::read::elf::{ElfFile64, ProgramHeader as _};
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Paths of Kata's agent as a separate file, below an archive's prefix.
 const ALONE: [&str; 5] =
@@ -69,7 +69,7 @@ pub enum Agent {
     /// The agent inside Kata's own initrd.
     InInitrd {
         /// Absolute path of the agent in the initrd.
-        path: String,
+        path: PathBuf,
         /// The agent's program, if it needs no other file either.
         alone: Option<OpenedFile>,
         /// The initrd, unchanged.
@@ -122,9 +122,9 @@ fn in_initrd(file: &OpenedFile) -> Result<Agent, ArtifactsError> {
         place: from.display().to_string(),
         expected: IN_INITRD.join(", "),
     })?;
-    let path = format!("/{path}");
-    let alone = match doing(is_static(bytes), "reading", Path::new(&path))? {
-        true => Some(doing(OpenedFile::from_bytes(Path::new(&path), bytes), "keeping", Path::new(&path))?),
+    let path = Path::new("/").join(path);
+    let alone = match doing(is_static(bytes), "reading", &path)? {
+        true => Some(doing(OpenedFile::from_bytes(&path, bytes), "keeping", &path)?),
         false => None,
     };
     Ok(Agent::InInitrd { path, alone, initrd: file.clone() })
@@ -169,13 +169,13 @@ pub fn guest_initrd(init: &[u8], modules: &Resolution, agent: &Agent) -> Result<
             let mut content = Vec::new();
             program.reader().read_to_end(&mut content).context("reading", program.path())?;
             let file =
-                |path: &str, mode, content: Vec<u8>| ExtraFile { path: path.to_owned(), mode, content: content.into() };
+                |path: &str, mode, content: Vec<u8>| ExtraFile { path: path.into(), mode, content: content.into() };
             // The agent reads `/etc/hostname` to name the guest.
             let files = [file(ALONE_AT, 0o755, content), file("/etc/hostname", 0o644, b"kata\n".to_vec())];
             let mut root = Vec::new();
             initramfs::root(&files, &mut root)?;
             drop(files);
-            lay_over(&mut root.as_slice(), init, modules, ALONE_AT, out)
+            lay_over(&mut root.as_slice(), init, modules, Path::new(ALONE_AT), out)
         }
     })
 }
@@ -189,7 +189,7 @@ fn lay_over(
     below: &mut dyn Read,
     init: &[u8],
     modules: &Resolution,
-    next: &str,
+    next: &Path,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
     let copied = io::copy(below, out).and_then(|length| {
@@ -197,7 +197,7 @@ fn lay_over(
         (length..length.next_multiple_of(4)).try_for_each(|_| out.write_all(&[0]))
     });
     copied.context("writing", Path::new("a guest's initrd"))?;
-    initramfs::layer(init, modules, FOLDER, &[("next", next.as_bytes())], out)
+    initramfs::layer(init, modules, FOLDER, &[("next", next.as_os_str().as_encoded_bytes())], out)
 }
 
 #[cfg(test)]

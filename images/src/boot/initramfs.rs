@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
 
 /// Directories that every guest has.
 const FOLDERS: [&str; 10] = ["dev", "etc", "mnt", "modules", "proc", "root", "run", "sys", "tmp", "var"];
@@ -21,7 +22,7 @@ const CHARACTER_DEVICE: u32 = 0o020_000;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExtraFile {
     /// Absolute path; its parent directories are created.
-    pub path: String,
+    pub path: PathBuf,
     /// Permission bits: `0o755`.
     pub mode: u32,
     /// Content of the file.
@@ -144,9 +145,10 @@ impl<'a> Writer<'a> {
     /// Adds files with their missing parent directories.
     fn files(&mut self, files: &[ExtraFile]) -> Result<(), Failure> {
         for file in files {
-            let refuse =
-                |reason: &str| ImageErrorKind::BadOverlay { path: file.path.clone(), reason: reason.to_owned() };
-            let path = file.path.strip_prefix('/').ok_or_else(|| refuse("expected an absolute path"))?;
+            let shown = || file.path.display().to_string();
+            let refuse = |reason: &str| ImageErrorKind::BadOverlay { path: shown(), reason: reason.to_owned() };
+            let path = file.path.to_str().and_then(|path| path.strip_prefix('/'));
+            let path = path.ok_or_else(|| refuse("expected an absolute path"))?;
             let parts: Vec<&str> = path.split('/').collect();
             if parts.iter().any(|p| ["", ".", ".."].contains(p)) {
                 return Err(refuse("expected a plain absolute path").into());
@@ -215,7 +217,7 @@ mod tests {
     }
 
     fn file(path: &str) -> ExtraFile {
-        ExtraFile { path: path.to_owned(), mode: 0o640, content: b"x".to_vec().into() }
+        ExtraFile { path: path.into(), mode: 0o640, content: b"x".to_vec().into() }
     }
 
     #[test]

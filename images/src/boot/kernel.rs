@@ -4,6 +4,7 @@ use super::configuration;
 use crate::error::{Failure, ImageError, ImageErrorKind};
 use crate::progress::Phase;
 use crate::tree;
+use model::kernel::KernelRelease;
 use model::release::Release;
 use operator::kernel_image;
 use operator::packages::QueryError;
@@ -22,7 +23,7 @@ pub(crate) const MAX_IMAGE: u64 = 512 << 20;
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct KernelFiles {
     /// Release of the kernel, as `uname -r` will report it: `6.12.41+deb13-amd64`.
-    pub release: String,
+    pub release: KernelRelease,
     /// The bootable image.
     pub vmlinuz: PathBuf,
     /// `/usr/lib/modules/<release>`.
@@ -36,7 +37,7 @@ pub struct KernelFiles {
 /// # Errors
 /// If the record names no kernel, its glob has not exactly one `*`, or nothing matches.
 pub fn find(tree: &Path, release: &Release) -> Result<KernelFiles, ImageError> {
-    files(tree, release).map_err(|f| ImageError::new(&release.name(), Phase::Record, f))
+    files(tree, release).map_err(|f| ImageError::new(release.target(), Phase::Record, f))
 }
 
 /// Reads the bootable image of a kernel from [`find`].
@@ -52,7 +53,7 @@ pub fn read(tree: &Path, kernel: &KernelFiles) -> Result<Vec<u8>, ImageError> {
             image => image.map_err(tree::failed),
         }
     };
-    image().map_err(|f| ImageError::new(&format!("the kernel {}", kernel.release), Phase::Record, f))
+    image().map_err(|f| ImageError::new(format!("the kernel {}", kernel.release).as_str(), Phase::Record, f))
 }
 
 /// Returns the embedded configuration of a kernel from [`find`], if the distro ships it in no file.
@@ -69,7 +70,7 @@ pub fn own_configuration(tree: &Path, kernel: &KernelFiles) -> Result<Option<Str
 pub(crate) fn files(tree: &Path, release: &Release) -> Result<KernelFiles, Failure> {
     let lacks = |what: String| ImageErrorKind::RecordLacks { what, needed_for: "a guest" };
     let kernel = release.kernel.as_ref().ok_or_else(|| lacks("kernel".to_owned()))?;
-    let glob = &kernel.image;
+    let glob = kernel.image.as_str();
     if glob.matches('*').count() != 1 {
         return Err(lacks(format!("single `*` in {glob}")).into());
     }
@@ -83,7 +84,7 @@ pub(crate) fn files(tree: &Path, release: &Release) -> Result<KernelFiles, Failu
     let found = found.map_err(unreadable)?.ok_or_else(missing)?;
     let Some(modules) = found.modules else { return Err(missing()) };
     // The version from the modules' directory, because a file in /boot may be named after the flavour only.
-    let version = modules.file_name().and_then(|name| name.to_str()).ok_or_else(missing)?.to_owned();
+    let version = KernelRelease::of_modules(&modules).ok_or_else(missing)?;
     let resolved = |path: &Path| root.resolve(path).map_err(|e| unreadable(e.into()));
     let configs = [format!("/boot/config-{version}"), format!("{}/config", modules.display())];
     let config = root.first_file(configs.iter().map(Path::new)).map_err(|e| unreadable(e.into()))?;
@@ -135,11 +136,11 @@ mod tests {
             std::fs::write(dir.path().join(format!("boot/vmlinuz-{version}")), "").unwrap();
         }
         let root = Root::new(dir.path()).unwrap();
-        let guest = Guest::Own { kernel: None, initrd: String::new() };
+        let guest = Guest::Own { kernel: None, initrd: PathBuf::new() };
         while let Some(expected) = versions.pop() {
             let proved = find(dir.path(), &release).unwrap();
             let configured = Inventory::gather(&root, &release, &guest).unwrap().kernel.unwrap();
-            assert_eq!(format!("/boot/vmlinuz-{}", proved.release), configured);
+            assert_eq!(Path::new(&format!("/boot/vmlinuz-{}", proved.release)), configured);
             assert_eq!(proved.release, expected);
             std::fs::remove_file(root.shown(&proved.vmlinuz)).unwrap();
         }
@@ -152,7 +153,7 @@ mod tests {
         std::fs::create_dir_all(&modules).unwrap();
         std::fs::write(modules.join("vmlinuz"), "").unwrap();
         let mut release = release("44", "-");
-        release.kernel.as_mut().unwrap().image = "/usr/lib/modules/*/vmlinuz".to_owned();
+        release.kernel.as_mut().unwrap().image = "/usr/lib/modules/*/vmlinuz".parse().unwrap();
         let found = find(dir.path(), &release).unwrap();
         assert_eq!(found.vmlinuz, Path::new("/usr/lib/modules/7.0.1-200.fc44.x86_64/vmlinuz"));
     }

@@ -8,6 +8,7 @@ use super::{CacheEntry, Image, Leftover, Store};
 use crate::error::{Context as _, Failure, ImageError};
 use crate::progress::Phase;
 use jiff::Timestamp;
+use model::distro::Target;
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -17,8 +18,8 @@ use std::path::{Path, PathBuf};
 pub struct RemovedImage {
     /// Key of the image.
     pub key: String,
-    /// `debian:13`; `None` if the image could not be read.
-    pub release: Option<String>,
+    /// The release of the image; `None` if it could not be read.
+    pub release: Option<Target>,
     /// Time of its last use.
     pub used: Timestamp,
 }

@@ -4,6 +4,7 @@ use super::{Store, is_still_at, trust};
 use crate::error::{Context, Failure, ImageErrorKind};
 use crate::manifest::Manifest;
 use jiff::Timestamp;
+use model::distro::Target;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -45,9 +46,9 @@ impl Image {
         &self.manifest.key
     }
 
-    /// Returns the name of the release: `debian:13`.
-    pub fn release(&self) -> String {
-        format!("{}:{}", self.manifest.distro, self.manifest.version)
+    /// Returns the release that the image is of.
+    pub fn release(&self) -> Target {
+        Target { distro: self.manifest.distro.clone(), version: self.manifest.version.clone() }
     }
 
     /// Returns the seconds since the tree was completed.

@@ -7,6 +7,7 @@ use super::trust::UntrustedPath;
 use super::{Store, is_still_at, trust};
 use crate::error::{Context as _, Failure, ImageError};
 use crate::progress::Phase;
+use model::distro::Target;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::TryLockError;
@@ -18,8 +19,8 @@ use std::path::{Path, PathBuf};
 pub enum CleanScope {
     /// Every image, and the remains of images that cannot be read.
     All,
-    /// The images of one release: `debian:13`.
-    Release(String),
+    /// The images of one release.
+    Release(Target),
     /// All but the newest image of each request; images that cannot be read are removed, too.
     Superseded,
 }
@@ -161,7 +162,7 @@ impl Store {
             let newest = entry.image.as_ref().is_some_and(|image| seen.insert(image.manifest.request.clone()));
             let selected = match (what, &entry.image) {
                 (CleanScope::All, _) => true,
-                (CleanScope::Release(name), Some(image)) => image.release() == *name,
+                (CleanScope::Release(release), Some(image)) => image.release() == *release,
                 // The release of an unreadable image is unknown.
                 (CleanScope::Release(_), None) => false,
                 (CleanScope::Superseded, _) => !newest,

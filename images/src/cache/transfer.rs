@@ -17,6 +17,7 @@ use crate::progress::Phase;
 use crate::tree::archived::{BYTES, Entries};
 use crate::unpack::{self, ArchiveFile, Names, UnpackLimits, refused};
 use model::diagnostic::error_chain;
+use model::distro::Target;
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
@@ -49,8 +50,8 @@ pub struct Imported {
 }
 
 /// Returns the images of a release in a cache: the newest plain one first, then the images derived from it.
-pub fn of_release(cache: &Path, release: &str) -> Vec<Image> {
-    let all: Vec<Image> = super::list(cache).into_iter().filter(|image| image.release() == release).collect();
+pub fn of_release(cache: &Path, release: &Target) -> Vec<Image> {
+    let all: Vec<Image> = super::list(cache).into_iter().filter(|image| image.release() == *release).collect();
     let Some(plain) = all.iter().find(|image| image.manifest.derived_from.is_none()).cloned() else {
         return Vec::new();
     };
@@ -63,7 +64,7 @@ pub fn of_release(cache: &Path, release: &str) -> Vec<Image> {
 /// # Errors
 /// If something cannot be read or written, or the file already exists.
 pub fn export(image: &Image, to: &Path) -> Result<Checksum, ImageError> {
-    exported(image, to).map_err(|failure| ImageError::new(&image.release(), Phase::Store, failure))
+    exported(image, to).map_err(|failure| ImageError::new(image.release(), Phase::Store, failure))
 }
 
 fn exported(image: &Image, to: &Path) -> Result<Checksum, Failure> {
@@ -237,6 +238,10 @@ mod tests {
     const KEY: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
     const DERIVED: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 
+    fn target(name: &str) -> Target {
+        name.parse().unwrap()
+    }
+
     fn cancel() -> AtomicBool {
         AtomicBool::new(false)
     }
@@ -278,7 +283,7 @@ mod tests {
         assert_eq!(disk.len(), 8 << 20);
         assert!(disk.blocks() * 512 < 1 << 20, "its holes are holes");
         assert!(std::fs::read(result.image.dir.join("disk.img")).unwrap().starts_with(b"begins\0"));
-        assert_eq!(of_release(&there, "debian:13").len(), 1);
+        assert_eq!(of_release(&there, &target("debian:13")).len(), 1);
         assert!(import(&file(&to, &sum), &there, &cancel()).unwrap().was_there);
     }
 
@@ -377,8 +382,8 @@ mod tests {
         put(&"c".repeat(64), "13", "2026-11-01T00:00:00Z", None);
         put(&"d".repeat(64), "12", "2026-11-09T00:00:00Z", None);
         let keys: Vec<String> =
-            of_release(cache.path(), "debian:13").iter().map(|image| image.key().to_owned()).collect();
+            of_release(cache.path(), &target("debian:13")).iter().map(|image| image.key().to_owned()).collect();
         assert_eq!(keys, [KEY, DERIVED]);
-        assert!(of_release(cache.path(), "debian:11").is_empty());
+        assert!(of_release(cache.path(), &target("debian:11")).is_empty());
     }
 }

@@ -25,7 +25,7 @@ use std::path::PathBuf;
 /// # Errors
 /// [`ImageError`] of phase [`Phase::Import`]: Docker's complaint, or a file of the tree that cannot be read.
 pub async fn ensure_imported(docker: &Docker, image: &Image) -> Result<String, ImageError> {
-    imported(docker, image).await.map_err(|failure| ImageError::new(&image.release(), Phase::Import, failure))
+    imported(docker, image).await.map_err(|failure| ImageError::new(image.release(), Phase::Import, failure))
 }
 
 async fn imported(docker: &Docker, image: &Image) -> Result<String, Failure> {

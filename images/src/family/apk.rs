@@ -25,12 +25,13 @@ use crate::options::Options;
 use crate::progress::Phase;
 use crate::runner::Runner;
 use crate::tree;
+use model::kernel::KernelRelease;
 use model::package::PackageName;
 use model::package_manager::PackageManager;
 use model::release::Release;
 use operator::installer::{Installer, failure_reason};
 use operator::packages::{Package, apk};
-use root::Root;
+use root::{InsidePath, Root};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -134,14 +135,14 @@ impl PackageFamily for Apk {
         Ok(super::offered::origins(packages, all.iter().map(|file| &file.offered)))
     }
 
-    fn owners(&self, tree: &Path, paths: &[String]) -> Vec<PathOwner> {
+    fn owners(&self, tree: &Path, paths: &[InsidePath]) -> Vec<PathOwner> {
         super::installed::owners(tree, paths, apk::owners)
     }
 
-    fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &str) -> Result<String, Failure> {
+    fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &KernelRelease) -> Result<String, Failure> {
         let path = format!("/boot/initramfs-{kernel}");
         let mut mkinitfs = tree::command(tree, &[], "mkinitfs")?;
-        mkinitfs.args(["-F", "base ext4 virtio", "-o", &path, kernel]);
+        mkinitfs.args(["-F", "base ext4 virtio", "-o", &path, kernel.as_str()]);
         runner.run(Phase::Disk, &mut mkinitfs)?;
         Ok(path)
     }

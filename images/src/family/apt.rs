@@ -24,12 +24,13 @@ use crate::runner::{Runner, has_program};
 use fetch::Fetch;
 use mirrors::Mirrors;
 use model::distro::DistroId;
+use model::kernel::KernelRelease;
 use model::package::PackageName;
 use model::package_manager::PackageManager;
 use model::release::Release;
 use operator::installer::{Installer, failure_reason};
 use operator::packages::Package;
-use root::Root;
+use root::{InsidePath, Root};
 use settings::AptSettings;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -145,13 +146,13 @@ impl PackageFamily for Apt {
         installed::origins(runner, tree, &image_folder.join(fetch::LISTS), packages)
     }
 
-    fn owners(&self, tree: &Path, paths: &[String]) -> Vec<PathOwner> {
+    fn owners(&self, tree: &Path, paths: &[InsidePath]) -> Vec<PathOwner> {
         installed::owners(tree, paths)
     }
 
-    fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &str) -> Result<String, Failure> {
+    fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &KernelRelease) -> Result<String, Failure> {
         let mut update = programs::command(tree, &[], "update-initramfs")?;
-        update.args(["-c", "-k", kernel]);
+        update.args(["-c", "-k", kernel.as_str()]);
         runner.run(Phase::Disk, &mut update)?;
         Ok(format!("/boot/initrd.img-{kernel}"))
     }

@@ -4,7 +4,7 @@ use crate::error::{Failure, ImageErrorKind};
 use crate::manifest::PathOwner;
 use crate::tree;
 use operator::packages::{Package, QueryError};
-use root::Root;
+use root::{InsidePath, Root};
 use std::io;
 use std::path::Path;
 
@@ -30,21 +30,21 @@ pub(super) fn query_failure(error: QueryError) -> Failure {
 /// cannot be read.
 pub(super) fn owners<E>(
     tree: &Path,
-    paths: &[String],
+    paths: &[InsidePath],
     query: impl FnOnce(&Root, &[&Path]) -> Result<Vec<Option<String>>, E>,
 ) -> Vec<PathOwner> {
     let root = Root::new(tree).ok();
-    let inside: Vec<&Path> = paths.iter().map(Path::new).collect();
+    let inside: Vec<&Path> = paths.iter().map(InsidePath::as_path).collect();
     let found = root.as_ref().and_then(|root| query(root, &inside).ok());
     let packages = found.unwrap_or_else(|| vec![None; paths.len()]);
     let resolved = |path: &Path| {
         // Only root reads a tree here, so a path that cannot be accessed does not exist.
         let root = root.as_ref().filter(|root| root.look(path).is_ok_and(|found| found.is_some()))?;
-        Some(root.resolve(path).ok()?.display().to_string())
+        InsidePath::try_from(root.resolve(path).ok()?.as_path()).ok()
     };
-    let owner = |(path, package): (&String, Option<String>)| PathOwner {
+    let owner = |(path, package): (&InsidePath, Option<String>)| PathOwner {
         path: path.clone(),
-        resolved: resolved(Path::new(path)),
+        resolved: resolved(path.as_path()),
         package,
     };
     paths.iter().zip(packages).map(owner).collect()

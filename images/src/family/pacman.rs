@@ -23,12 +23,13 @@ use crate::options::Options;
 use crate::progress::Phase;
 use crate::runner::Runner;
 use crate::tree;
+use model::kernel::KernelRelease;
 use model::package::PackageName;
 use model::package_manager::PackageManager;
 use model::release::Release;
 use operator::installer::{Installer, failure_reason};
 use operator::packages::{Package, pacman};
-use root::Root;
+use root::{InsidePath, Root};
 use sources::Repository;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -131,15 +132,15 @@ impl PackageFamily for Pacman {
         Ok(super::offered::origins(packages, all.iter().map(|file| &file.offered)))
     }
 
-    fn owners(&self, tree: &Path, paths: &[String]) -> Vec<PathOwner> {
+    fn owners(&self, tree: &Path, paths: &[InsidePath]) -> Vec<PathOwner> {
         super::installed::owners(tree, paths, pacman::owners)
     }
 
-    fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &str) -> Result<String, Failure> {
+    fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &KernelRelease) -> Result<String, Failure> {
         let path = format!("/boot/initramfs-{kernel}.img");
         // The disk does not exist yet, so there is nothing to detect.
         let mut mkinitcpio = tree::command(tree, &[], "mkinitcpio")?;
-        mkinitcpio.args(["--kernel", kernel, "--generate", &path, "--skiphooks", "autodetect"]);
+        mkinitcpio.args(["--kernel", kernel.as_str(), "--generate", &path, "--skiphooks", "autodetect"]);
         runner.run(Phase::Disk, &mut mkinitcpio)?;
         Ok(path)
     }

@@ -32,13 +32,14 @@ use crate::progress::Phase;
 use crate::runner::{Runner, has_program};
 use crate::tree;
 use model::distro::DistroId;
+use model::kernel::KernelRelease;
 use model::package::PackageName;
 use model::package_manager::PackageManager;
 use model::redact::Redactor;
 use model::release::{Archive, Release};
 use operator::installer::{Installer, failure_reason};
 use operator::packages::{Package, rpm};
-use root::Root;
+use root::{InsidePath, Root};
 use sources::Sources;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -223,15 +224,22 @@ impl PackageFamily for Rpm {
         Ok(super::offered::origins(packages, &all))
     }
 
-    fn owners(&self, tree: &Path, paths: &[String]) -> Vec<PathOwner> {
+    fn owners(&self, tree: &Path, paths: &[InsidePath]) -> Vec<PathOwner> {
         super::installed::owners(tree, paths, rpm::owners)
     }
 
-    fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &str) -> Result<String, Failure> {
+    fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &KernelRelease) -> Result<String, Failure> {
         let path = format!("/boot/initramfs-{kernel}.img");
         // The disk does not exist yet, so there is nothing to detect.
         let mut dracut = tree::command(tree, &[], "dracut")?;
-        dracut.args(["--force", "--no-hostonly", "--add-drivers", "ext4 virtio_blk virtio_pci", &path, kernel]);
+        dracut.args([
+            "--force",
+            "--no-hostonly",
+            "--add-drivers",
+            "ext4 virtio_blk virtio_pci",
+            &path,
+            kernel.as_str(),
+        ]);
         runner.run(Phase::Disk, &mut dracut)?;
         Ok(path)
     }

@@ -27,7 +27,7 @@ pub enum ImageRoute {
 /// If there is no way: no family for the package manager, no kernel, no source of a base, another architecture, not
 /// root.
 pub fn attainable(release: &Release, options: &Options) -> Result<ImageRoute, ImageError> {
-    find_route(release, options).map_err(|failure| ImageError::new(&release.name(), Phase::Resolve, failure))
+    find_route(release, options).map_err(|failure| ImageError::new(release.target(), Phase::Resolve, failure))
 }
 
 /// Returns the request that a matching image in the cache must have, in the form of
@@ -37,7 +37,7 @@ pub fn attainable(release: &Release, options: &Options) -> Result<ImageRoute, Im
 /// If such an image cannot exist.
 pub fn request_of(release: &Release, options: &Options) -> Result<String, ImageError> {
     let request = family::of(release).and_then(|family| request_hash(family, release, options));
-    request.map_err(|failure| ImageError::new(&release.name(), Phase::Resolve, failure))
+    request.map_err(|failure| ImageError::new(release.target(), Phase::Resolve, failure))
 }
 
 fn request_hash(family: &dyn PackageFamily, release: &Release, options: &Options) -> Result<String, Failure> {

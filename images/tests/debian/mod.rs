@@ -37,16 +37,16 @@ pub(crate) fn release(version: &str) -> Release {
         oci_image: Some(format!("docker.io/library/debian:{version}")),
         image_lacks: None,
         vmms: vec![Vmm {
-            name: "qemu".to_owned(),
+            name: "qemu".into(),
             packages: vec![name("qemu-system-x86")],
-            path: "/usr/bin/qemu-system-x86_64".to_owned(),
+            path: "/usr/bin/qemu-system-x86_64".parse().unwrap(),
         }],
         filesystems: vec![FilesystemDriver {
-            name: "virtio-fs".to_owned(),
+            name: "virtio-fs".into(),
             packages: vec![name(if old { "qemu-system-common" } else { "virtiofsd" })],
-            path: Some(if old { "/usr/lib/qemu/virtiofsd" } else { "/usr/libexec/virtiofsd" }.to_owned()),
+            path: Some(if old { "/usr/lib/qemu/virtiofsd" } else { "/usr/libexec/virtiofsd" }.parse().unwrap()),
         }],
-        kernel: Some(Kernel { packages: vec![name("linux-image-amd64")], image: "/boot/vmlinuz-*".to_owned() }),
+        kernel: Some(Kernel { packages: vec![name("linux-image-amd64")], image: "/boot/vmlinuz-*".parse().unwrap() }),
         container_manager: None,
         docker: None,
     }

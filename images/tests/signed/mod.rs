@@ -92,9 +92,9 @@ pub(crate) fn release(distro: &str, version: &str, package_manager: PackageManag
         oci_image: None,
         image_lacks: None,
         vmms: vec![Vmm {
-            name: "qemu".to_owned(),
+            name: "qemu".into(),
             packages: vec!["kq-hello".parse().unwrap()],
-            path: "/usr/share/kq-hello/mark".to_owned(),
+            path: "/usr/share/kq-hello/mark".parse().unwrap(),
         }],
         filesystems: vec![],
         kernel: None,

@@ -128,7 +128,7 @@ fn qemu(failed: &FailedTest<'_>) -> Result<String, BugError> {
     let qemu = failed.release.qemu().ok_or(BugError::NoQemu)?;
     Ok(format!(
         "\nqemu={}\n[ -x \"$qemu\" ] || cannot_tell \"$qemu is not there\"\n\"$qemu\" --version | head -n 1\n",
-        quoted(&qemu.path)
+        quoted(qemu.path.as_str())
     ))
 }
 

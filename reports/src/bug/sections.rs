@@ -10,6 +10,7 @@ use super::script::CANNOT_TELL;
 use super::shared::asked_for;
 use super::tracker::Destination;
 use crate::views::wording;
+use model::kernel::KernelRelease;
 use model::profile::Runtime;
 use suites::outcome::Component;
 use suites::reproducer::Reproducer;
@@ -333,7 +334,7 @@ impl Report<'_> {
         row("Release:", &release(failed));
         row("Architecture:", failed.cell.cell.arch.name());
         if let Some(facts) = &failed.cell.facts {
-            row("Kernel:", facts.kernel.as_deref().unwrap_or("unknown"));
+            row("Kernel:", facts.kernel.as_ref().map_or("unknown", KernelRelease::as_str));
             row(
                 "Tested in:",
                 &format!(

@@ -147,7 +147,7 @@ fn run(finding: &Finding, change: impl Fn(&mut Maker)) -> Matrix {
     let mut maker = Maker::default();
     maker.start(&[profile], &[release]);
     let mut known = facts(Basis::Emulated);
-    known.kernel = Some(kernel.to_owned());
+    known.kernel = Some(kernel.parse().unwrap());
     known.versions = BTreeMap::new();
     known.suites = BTreeMap::new();
     for (package, version, _) in packages {
@@ -189,7 +189,7 @@ fn with<T>(finding: &Finding, matrix: &Matrix, qemu: Option<&Path>, then: impl F
     let record: &Record = DATABASE.record("debian").unwrap();
     let mut release = record.release(finding.release, cell("13").arch).unwrap();
     if let Some(path) = qemu {
-        release.vmms[0].path = path.display().to_string();
+        release.vmms[0].path = path.try_into().unwrap();
     }
     let (profile, test) = (Profile::find(finding.profile).unwrap(), catalogue::find(finding.test).unwrap());
     let failed = FailedTest::of(matrix, &cell(finding.release), profile, test, (record, &release));

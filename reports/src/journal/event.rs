@@ -5,6 +5,7 @@ use super::run_facts::RunFacts;
 use jiff::Timestamp;
 use model::arch::Arch;
 use model::distro::{DistroId, ReleaseVersion, Target};
+use model::kernel::KernelRelease;
 use model::package::{PackageName, PackageVersion};
 use model::verified::Basis;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -148,7 +149,8 @@ pub struct CellFacts {
     #[schemars(with = "BTreeMap<String, String>")]
     pub suites: BTreeMap<PackageName, String>,
     /// The kernel that guests boot: `uname -r`.
-    pub kernel: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub kernel: Option<KernelRelease>,
     /// The image's name.
     pub image: String,
     /// When the image was made.

@@ -175,7 +175,11 @@ fn bound(event: &mut Event, redactor: &mut Redactor) {
             facts.suites.values_mut().for_each(&mut text);
             facts.environment.values_mut().filter_map(ProbeAnswer::words_mut).for_each(&mut text);
             facts.candidates.values_mut().map(Candidate::text_mut).for_each(&mut text);
-            facts.kernel.iter_mut().for_each(&mut text);
+            if let Some(kernel) = &facts.kernel {
+                let mut words = kernel.to_string();
+                text(&mut words);
+                facts.kernel = words.parse().ok();
+            }
             list(&mut facts.image_options, &mut text);
             list(&mut facts.notes, &mut text);
         }

@@ -92,7 +92,7 @@ pub(super) fn clean_facts(facts: &CellFacts, redactor: &Redactor) -> CellFacts {
         accelerator: redactor.line(facts.accelerator.name()).into(),
         versions: facts.versions.clone(),
         suites: facts.suites.iter().map(|(package, suite)| (package.clone(), redactor.line(suite))).collect(),
-        kernel: facts.kernel.as_ref().map(|k| own.line(k)),
+        kernel: facts.kernel.as_ref().and_then(|kernel| own.line(kernel.as_str()).parse().ok()),
         image: redactor.line(&facts.image),
         image_made: facts.image_made,
         image_cached: facts.image_cached,

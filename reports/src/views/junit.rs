@@ -250,7 +250,7 @@ fn properties(standings: &Standings<'_>, standing: &CellStanding<'_>, profile: &
     if let Some(facts) = &cell.facts {
         all.push(("accelerator".to_owned(), facts.accelerator.to_string()));
         all.push(("image".to_owned(), facts.image.clone()));
-        all.extend(facts.kernel.iter().map(|k| ("kernel".to_owned(), k.clone())));
+        all.extend(facts.kernel.iter().map(|k| ("kernel".to_owned(), k.to_string())));
         all.extend(facts.versions.iter().map(|(k, v)| (format!("version.{k}"), v.to_string())));
         all.extend(facts.suites.iter().map(|(k, v)| (format!("suite.{k}"), v.clone())));
         all.extend(facts.candidates.iter().map(|(k, v)| (format!("candidate.{k}"), v.to_string())));

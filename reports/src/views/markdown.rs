@@ -7,6 +7,7 @@ use crate::verdict::Judgement;
 use crate::views::marks::{IN_A_LINE, Marks};
 use crate::views::wording::{self, Labels};
 use crate::views::{causes, overview};
+use model::kernel::KernelRelease;
 use model::verified::{Basis, Verdict};
 use model::words::duration;
 use std::fmt::Write;
@@ -223,7 +224,7 @@ fn evidence(out: &mut String, matrix: &Matrix) -> std::fmt::Result {
                 escape(&labels.of(cell)),
                 escape(&format!("{} {accelerator}", wording::basis(cell.basis()))),
                 packages,
-                escape(facts.and_then(|f| f.kernel.as_deref()).unwrap_or("unknown")),
+                escape(facts.and_then(|f| f.kernel.as_ref()).map_or("unknown", KernelRelease::as_str)),
                 cell.millis.map_or_else(String::new, duration),
                 facts.map_or_else(String::new, |f| {
                     f.image_options.iter().chain(&f.notes).map(|n| escape(n)).collect::<Vec<_>>().join("<br>")

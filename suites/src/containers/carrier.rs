@@ -10,6 +10,7 @@ use crate::environment::{Container, ContainerRuntime, Containers, Process, Sandb
 use crate::outcome::Component;
 use crate::row::{Row, row};
 use crate::share::Share;
+use model::release::InsidePath;
 use model::words::list_and;
 
 const SOURCE: &str = include_str!("carrier.rs");
@@ -40,7 +41,11 @@ fn the_kernel_inside_is_the_runtimes(containers: &dyn Containers) -> Check {
                 containers.note(format!("the guest's kernel, a candidate, is {}", facts.kernel));
                 return Ok(());
             }
-            ensure!(&facts.kernel == claimed, "the guest's kernel is {}, the release's is {claimed}", facts.kernel);
+            ensure!(
+                claimed == facts.kernel.as_str(),
+                "the guest's kernel is {}, the release's is {claimed}",
+                facts.kernel
+            );
         }
     }
     Ok(())
@@ -81,7 +86,7 @@ fn the_vmm_is_the_distros_with_the_profiles_arguments(containers: &dyn Container
 
 fn is_the_binary<'a>(
     process: Option<&'a Process>,
-    wanted: Option<String>,
+    wanted: Option<InsidePath>,
     what: &str,
     all: &[Process],
 ) -> Result<&'a Process, Stop> {

@@ -43,7 +43,7 @@ fn an_initrd_of_the_distros_tool_boots(containers: &dyn Containers) -> Check {
     let finished = containers.run_with(GuestFiles::DistrosInitrd, &Container::new(&["facts"]))?;
     let facts = parse_facts(&finished)?;
     let claimed = &containers.claims().kernel;
-    ensure!(&facts.kernel == claimed, "the guest's kernel is {}, the release's is {claimed}", facts.kernel);
+    ensure!(claimed == facts.kernel.as_str(), "the guest's kernel is {}, the release's is {claimed}", facts.kernel);
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use super::container::ContainerOutput;
 use super::trace::Trace;
 use crate::check::{Check, Stop};
+use model::program_version::ProgramVersion;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -131,8 +132,8 @@ pub enum Ephemeral {
 pub enum NoCri {
     /// containerd speaks only CRI v1alpha2, and not v1, the only version that Kubernetes speaks since 1.26.
     OnlyV1Alpha2 {
-        /// containerd's own version.
-        containerd: String,
+        /// containerd's own version, if it states one.
+        containerd: Option<ProgramVersion>,
     },
     /// Any other reason.
     Stopped(Stop),
@@ -149,17 +150,23 @@ impl From<NoCri> for Stop {
     fn from(none: NoCri) -> Stop {
         match none {
             NoCri::OnlyV1Alpha2 { containerd } => Stop::skip(format!(
-                "containerd {containerd} speaks CRI v1alpha2 only, and Kubernetes 1.26 and later speak v1 only"
+                "{} speaks CRI v1alpha2 only, and Kubernetes 1.26 and later speak v1 only",
+                named_containerd(containerd.as_ref())
             )),
             NoCri::Stopped(stop) => stop,
         }
     }
 }
 
+/// Names containerd with its version: `containerd 2.1.4`.
+pub(crate) fn named_containerd(version: Option<&ProgramVersion>) -> String {
+    version.map_or_else(|| "containerd".to_owned(), |version| format!("containerd {version}"))
+}
+
 /// containerd as kubelet uses it, with one runtime's handler.
 pub trait Cri {
-    /// Returns containerd's version.
-    fn version(&self) -> &str;
+    /// Returns containerd's version, if it states one.
+    fn version(&self) -> Option<&ProgramVersion>;
     /// Pulls the test's image from the local registry, and returns its digest.
     ///
     /// # Errors

@@ -20,7 +20,7 @@ fn containerd_runs(env: &dyn EnvironmentSide) -> Check {
     let Some(manager) = env.claims().release.container_manager.clone() else {
         return Err(Stop::skip("the record names no container manager"));
     };
-    let output = env.run(&[&manager.path, "--version"], Duration::from_secs(30))?;
+    let output = env.run(&[manager.path.as_str(), "--version"], Duration::from_secs(30))?;
     ensure!(output.ok(), "{} --version failed with {:?}: {}", manager.path, output.code, output.tail());
     // `containerd github.com/containerd/containerd 1.7.24~ds1 1.7.24~ds1-6+deb13u1`
     let version =

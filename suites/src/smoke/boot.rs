@@ -42,7 +42,7 @@ fn kernel_boots_to_userspace(machine: &mut dyn Machine) -> Check {
     let running = read(machine, "/proc/sys/kernel/osrelease")?;
     let cmdline = read(machine, "/proc/cmdline")?;
     ensure!(
-        running.trim() == machine.kernel(),
+        machine.kernel() == running.trim(),
         "the guest was given the kernel {}, and runs {:?}",
         machine.kernel(),
         running.trim()

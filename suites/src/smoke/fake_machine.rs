@@ -10,6 +10,7 @@ use crate::outcome::Component;
 use crate::share::Share;
 use model::arch::Arch;
 use model::database::Database;
+use model::kernel::KernelRelease;
 use model::profile::{ModuleUse, Profile};
 use serde_json::{Value, json};
 use std::cell::RefCell;
@@ -46,6 +47,7 @@ pub(super) struct FakeMachine {
     pub(super) serial: String,
     /// Whether its processor is emulated.
     pub(super) emulated: bool,
+    kernel: KernelRelease,
 }
 
 impl FakeMachine {
@@ -61,6 +63,7 @@ impl FakeMachine {
             sent: Vec::new(),
             serial: String::new(),
             emulated: false,
+            kernel: "6.12.48".parse().unwrap(),
         }
     }
 
@@ -112,8 +115,8 @@ impl Machine for FakeMachine {
         Ok(())
     }
 
-    fn kernel(&self) -> &str {
-        "6.12.48"
+    fn kernel(&self) -> &KernelRelease {
+        &self.kernel
     }
 
     fn boot_time(&self) -> Duration {
@@ -188,7 +191,7 @@ impl FakeEnvironment {
     pub(super) fn of(profile: &str) -> FakeEnvironment {
         let release = Database::embedded().record("debian").unwrap().release("13", Arch::X86_64).unwrap();
         FakeEnvironment {
-            claims: Claims { kernel: "6.12".to_owned(), ..Claims::of(release) },
+            claims: Claims::of(release, "6.12".parse().unwrap()),
             profile: Profile::find(profile).unwrap(),
             files: RefCell::default(),
             notes: RefCell::default(),

@@ -40,7 +40,7 @@ fn kernel_image_has_its_modules(env: &dyn EnvironmentSide) -> Check {
     let image = env.run(&["test", "-s", &claims.vmlinuz], std::time::Duration::from_secs(10))?;
     ensure!(image.ok(), "{} is missing or empty", claims.vmlinuz);
     ensure!(
-        is_of(&claims.vmlinuz, &claims.kernel),
+        is_of(&claims.vmlinuz, claims.kernel.as_str()),
         "the image is {}, the modules are of {}",
         claims.vmlinuz,
         claims.kernel
@@ -244,9 +244,8 @@ mod tests {
         let release = database.record("arch").unwrap().release("rolling", model::arch::Arch::X86_64).unwrap();
         let mut claims = Claims {
             kernel_config: Some("in the image".to_owned()),
-            kernel: "6.17".to_owned(),
             vmlinuz: "/usr/lib/modules/6.17/vmlinuz".to_owned(),
-            ..Claims::of(release)
+            ..Claims::of(release, "6.17".parse().unwrap())
         };
         let found = |claims: &Claims, files: &[&str]| {
             configuration_of(claims, |path| match files.contains(&path) {

@@ -195,7 +195,7 @@ fn boots(env: &dyn EnvironmentSide, vmm: Component) -> Check {
     let mut machine = boot(env, vmm, None)?;
     let running = read(&mut *machine, "/proc/sys/kernel/osrelease")?;
     let kernel = &env.claims().kernel;
-    ensure!(running.trim() == kernel, "the guest was given the kernel {kernel}, and runs {:?}", running.trim());
+    ensure!(kernel == running.trim(), "the guest was given the kernel {kernel}, and runs {:?}", running.trim());
     env.note(format!("{vmm}: {:.1} s to userspace", machine.boot_time().as_secs_f64()));
     Ok(())
 }
@@ -206,7 +206,7 @@ fn boot(env: &dyn EnvironmentSide, vmm: Component, share: Option<Share>) -> Resu
     if !claims.candidates.contains_key(&vmm)
         && let Some(path) = claims.other_vmm(vmm)
     {
-        is_executable(env, path, vmm.name())?;
+        is_executable(env, path.as_str(), vmm.name())?;
     }
     env.boot_by(vmm, share)
 }
@@ -351,7 +351,7 @@ mod tests {
     fn kernel_tests_judge_the_claimed_elf_kernel_and_configuration() {
         let mut env = FakeEnvironment::of("go-3.32").with("/boot/config-6.12", &["CONFIG_VIRTIO_MMIO=m\n"]);
         for vmm in [Component::CloudHypervisor, Component::Firecracker] {
-            env.claims.candidates.insert(vmm, "/opt/vmm".to_owned());
+            env.claims.candidates.insert(vmm, "/opt/vmm".parse().unwrap());
         }
         let wanted = vec!["virtio_mmio".to_owned()];
         let set = ModuleSet { load: wanted.clone(), wanted, missing: Vec::new() };

@@ -13,7 +13,7 @@ use crate::row::{Row, row};
 use crate::share::Share;
 use model::package::{PackageName, PackageVersion};
 use model::package_manager::Questions;
-use model::release::Release;
+use model::release::{InsidePath, Release};
 use model::virtiofsd::Flavour;
 use std::time::Duration;
 
@@ -78,7 +78,7 @@ fn virtiofsd_is_where_the_record_says(env: &dyn EnvironmentSide) -> Check {
 /// report must reach the right maintainer.
 fn binaries_belong_to_the_packages_named(env: &dyn EnvironmentSide) -> Check {
     let release = &env.claims().release;
-    let mut claims: Vec<(String, Vec<PackageName>)> = Vec::new();
+    let mut claims: Vec<(InsidePath, Vec<PackageName>)> = Vec::new();
     if let Some(vmm) = release.qemu() {
         claims.push((vmm.path.clone(), vmm.packages.clone()));
     }
@@ -88,10 +88,10 @@ fn binaries_belong_to_the_packages_named(env: &dyn EnvironmentSide) -> Check {
         claims.extend(driver.path.clone().map(|path| (path, own)));
     }
     for (path, packages) in claims {
-        let owner = owner(env, &path)?;
+        let owner = owner(env, path.as_str())?;
         if !packages.iter().any(|package| *package == *owner) {
             let message = format!("{path} belongs to package {owner}, the record names {}", packages.join(", "));
-            return Err(Stop::blame_record(packages.into_iter().map(String::from).chain([path]), message));
+            return Err(Stop::blame_record(packages.into_iter().map(String::from).chain([path.into()]), message));
         }
     }
     Ok(())
@@ -143,7 +143,7 @@ pub(super) fn qemu_in_use(env: &dyn EnvironmentSide) -> Result<String, Stop> {
 
 fn path_of_qemu(release: &Release) -> Result<String, Stop> {
     match release.qemu() {
-        Some(vmm) => Ok(vmm.path.clone()),
+        Some(vmm) => Ok(vmm.path.to_string()),
         None => Err(Stop::blame(
             Component::Record,
             format!("the record names no qemu for {} on {}", release.name(), release.arch),
@@ -157,7 +157,7 @@ fn virtiofsd_path(env: &dyn EnvironmentSide) -> Result<String, Stop> {
 }
 
 fn path_of_virtiofsd(release: &Release) -> Result<String, Stop> {
-    release.filesystem(Share::VirtioFs).and_then(|f| f.path.clone()).ok_or_else(|| {
+    release.filesystem(Share::VirtioFs).and_then(|f| f.path.as_ref()).map(ToString::to_string).ok_or_else(|| {
         let name = release.name();
         Stop::blame(Component::Record, format!("the record names no virtiofsd for {name} on {}", release.arch))
     })

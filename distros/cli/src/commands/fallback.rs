@@ -53,7 +53,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &FallbackArguments) -> an
 pub(crate) fn print_advice(way: &Fallback, machine: &Machine, format: Format) -> anyhow::Result<Exit> {
     let out = &mut stdout();
     if let Fallback::WrongInitrd { initrd, why, instead } = way {
-        let failed = Failed::new(Exit::BadInput, "wrong-initrd", format!("--initrd: {initrd} {why}"));
+        let failed = Failed::new(Exit::BadInput, "wrong-initrd", format!("--initrd: {} {why}", initrd.display()));
         return Err(failed.hint(format!("{instead}, or pass --force")).into());
     }
     if format == Format::Json {
@@ -95,7 +95,7 @@ pub(crate) fn print_advice(way: &Fallback, machine: &Machine, format: Format) ->
         }
         Fallback::Install { missing } => {
             if human {
-                writeln!(out, "{}: {}", printable(&missing.component), printable(&missing.why))?;
+                writeln!(out, "{}: {}", printable(missing.component.as_str()), printable(&missing.why))?;
                 // A component of the admin's own has no packages.
                 if !missing.packages.is_empty() {
                     writeln!(out, "next: install {}", printable(&missing.packages.join(" ")))?;
@@ -156,7 +156,7 @@ fn obstacles(way: &Fallback, name: &str) -> Vec<String> {
             vec![format!("the record of {name} has no package of {component}")]
         }
         Fallback::Unsupported { capability, why, .. } => why.iter().map(|why| format!("{capability}: {why}")).collect(),
-        Fallback::WrongInitrd { initrd, why, .. } => vec![format!("{initrd}: {why}")],
+        Fallback::WrongInitrd { initrd, why, .. } => vec![format!("{}: {why}", initrd.display())],
         Fallback::Build { passed_over, .. } => {
             let none = format!("no shared filesystem of {name} works");
             std::iter::once(none).chain(evidence(passed_over)).collect()

@@ -17,9 +17,9 @@ use operator::check::StatedComponent;
 use operator::configure::{Guest, Inputs, Inventory, PackageDatabase, knows_no_shared_fs};
 use operator::initrd;
 use operator::packages::{Packages, QueryError};
-use root::Root;
+use root::{InsidePath, Root};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Which machine, and which Kata.
 #[derive(Debug, Args)]
@@ -154,7 +154,7 @@ impl Machine {
         let assumed = components
             .iter()
             .filter(|s| is_used(s, &guest, arguments.no_shared_fs) && s.path_confidence == Confidence::Assumed)
-            .map(|s| format!("{}: {}", s.path_subject(), s.path.as_deref().unwrap_or("unknown")))
+            .map(|s| format!("{}: {}", s.path_subject(), s.path.as_ref().map_or("unknown", InsidePath::as_str)))
             .collect();
         Ok(Machine {
             verified,
@@ -199,7 +199,8 @@ impl Machine {
     pub(crate) fn check_guest_files_exist(&self) -> anyhow::Result<()> {
         let Guest::Own { kernel, initrd } = &self.guest else { return Ok(()) };
         for (what, path) in kernel.iter().map(|k| ("kernel", k)).chain([("initrd", initrd)]) {
-            if !self.root.has_file(Path::new(path))? {
+            if !self.root.has_file(path)? {
+                let path = path.display();
                 anyhow::bail!("{what} {path}: no such file: name it as seen from inside --root");
             }
         }
@@ -211,8 +212,8 @@ impl Machine {
 /// unless guests boot Kata's.
 fn is_used(stated: &StatedComponent, guest: &Guest, no_shared_fs: bool) -> bool {
     match stated.kind {
-        ComponentKind::Vmm => stated.name == Component::Qemu.name(),
-        ComponentKind::Fs => stated.name == Share::VirtioFs.name() && !no_shared_fs,
+        ComponentKind::Vmm => stated.name == Component::Qemu,
+        ComponentKind::Fs => stated.name == Share::VirtioFs && !no_shared_fs,
         ComponentKind::Kernel => *guest != Guest::Kata,
         _ => false,
     }
@@ -237,8 +238,8 @@ fn guest(arguments: &MachineArguments) -> anyhow::Result<Guest> {
             anyhow::bail!("--kernel kata uses Kata's own image or initrd: omit --initrd")
         }
         (kernel, Some(initrd)) => {
-            let kernel = kernel.filter(|k| *k != "distro").map(str::to_owned);
-            Guest::Own { kernel, initrd: initrd.clone() }
+            let kernel = kernel.filter(|k| *k != "distro").map(PathBuf::from);
+            Guest::Own { kernel, initrd: initrd.into() }
         }
         (Some(_), None) => {
             anyhow::bail!("--kernel needs --initrd: an initrd with Kata's agent and the kernel's modules")

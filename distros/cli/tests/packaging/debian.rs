@@ -29,7 +29,8 @@ fn dpkg_triggers_watch_every_path_in_debian_and_ubuntu_records() {
         for (entry, arch) in record.releases.iter().flat_map(|e| Arch::ALL.iter().map(move |arch| (e, *arch))) {
             for path in operator::check::stated(record, entry, arch).into_iter().filter_map(|s| s.path) {
                 // Images of kernels are files in a directory that is watched.
-                used.insert(path.split_once("/vmlinu").map_or(path.clone(), |(folder, _)| folder.to_owned()));
+                let path = path.as_str();
+                used.insert(path.split_once("/vmlinu").map_or(path, |(folder, _)| folder).to_owned());
             }
         }
     }

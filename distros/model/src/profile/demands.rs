@@ -3,6 +3,7 @@
 use crate::capability::Capability;
 use crate::component::Component;
 use crate::kata_version::KataVersion;
+use crate::program_version::ProgramVersion;
 use crate::share::Share;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -239,7 +240,7 @@ pub struct Minimum {
     /// The component that must have the version.
     pub component: Component,
     /// The version, in upstream's numbering.
-    pub version: String,
+    pub version: ProgramVersion,
     /// The feature that needs the version.
     pub why: String,
     /// The source of the minimum.

@@ -1,11 +1,13 @@
 //! VMMs, filesystem drivers, kernels, container managers and package suites.
 
 use super::{CommonFields, ComponentEntry, ComponentKind, Confidence, Fact, PerArch};
+use crate::component::ComponentName;
 use crate::decode::Decoder;
 use crate::package::PackageName;
 use crate::release::{Archive, PackageSuite};
 use crate::share::Share;
 use crate::syntax::{Node, NodeKind};
+use root::{InsidePath, NotAnInsidePath};
 
 const SUITE_KEYS: &[&str] = &["name", "archive", "components"];
 const COMPONENT_KEYS: &[&str] = &["name", "packages", "path", "confidence"];
@@ -89,7 +91,7 @@ fn filesystems(d: &mut Decoder<'_>, node: &Node, confidence: Confidence) -> Opti
     };
     let drivers = d.all(items, |d, item| {
         let mut driver = component(d, item, "fs", confidence)?;
-        driver.name = filesystem_name(&driver.name);
+        driver.name = filesystem_name(driver.name.as_str());
         Some(driver)
     })?;
     if let Some(preferred) = node.get("preferred")
@@ -105,17 +107,17 @@ fn filesystems(d: &mut Decoder<'_>, node: &Node, confidence: Confidence) -> Opti
 }
 
 /// Expands `9p` to `virtio-9p`.
-fn filesystem_name(name: &str) -> String {
+fn filesystem_name(name: &str) -> ComponentName {
     match name {
-        "9p" => Share::Virtio9p.name().to_owned(),
-        other => other.to_owned(),
+        "9p" => Share::Virtio9p.into(),
+        other => other.into(),
     }
 }
 
 fn component(d: &mut Decoder<'_>, node: &Node, what: &str, confidence: Confidence) -> Option<ComponentEntry> {
     d.fields(node, what, COMPONENT_KEYS)?;
     let name = d.required(node, "name")?;
-    let name = d.string(name, "name")?;
+    let name = d.string(name, "name")?.into();
     let confidence = d.confidence(node, confidence);
     Some(ComponentEntry { name, packages: packages(d, node, confidence), path: path(d, node, "path", confidence) })
 }
@@ -124,7 +126,7 @@ fn kernel(d: &mut Decoder<'_>, node: &Node, confidence: Confidence) -> Option<Co
     d.fields(node, "kernel", KERNEL_KEYS)?;
     let confidence = d.confidence(node, confidence);
     Some(ComponentEntry {
-        name: "linux".to_owned(),
+        name: "linux".into(),
         packages: packages(d, node, confidence),
         path: path(d, node, "image", confidence),
     })
@@ -155,26 +157,27 @@ fn packages(d: &mut Decoder<'_>, node: &Node, confidence: Confidence) -> Option<
     })
 }
 
-/// Reads a path in a root, or a pattern of paths; this is the only validation.
+/// Reads a path in a root, or a pattern of paths.
 ///
-/// The path remains text, because it is shown, compared and written into configurations. Code that opens it does so
-/// relative to the descriptor of a root, which no path can leave.
-fn path(d: &mut Decoder<'_>, node: &Node, key: &str, confidence: Confidence) -> Option<Fact<PerArch<String>>> {
+/// Code that opens it does so relative to the descriptor of a root, which no path can leave.
+fn path(d: &mut Decoder<'_>, node: &Node, key: &str, confidence: Confidence) -> Option<Fact<PerArch<InsidePath>>> {
     d.fact(node.get(key)?, confidence, |d, n| {
         d.per_arch(n, |d, n| {
             let path = d.string(n, key)?;
-            if !path.starts_with('/') {
-                let message = format!("the path `{path}` is not absolute");
-                d.error("relative-path", n.span.clone(), message).hint =
-                    Some("write the full path, beginning with `/`".into());
-                return None;
-            }
-            if path.split('/').any(|part| part == "..") {
-                let message = format!("the path `{path}` contains `..`");
-                d.error("climbing-path", n.span.clone(), message).hint = Some("write the resolved path".into());
-                return None;
-            }
-            Some(path)
+            let (code, what, hint) = match path.parse::<InsidePath>() {
+                Ok(path) => return Some(path),
+                Err(NotAnInsidePath::Relative) => {
+                    ("relative-path", "is not absolute", "write the full path, beginning with `/`")
+                }
+                Err(NotAnInsidePath::Climbing) => ("climbing-path", "contains `..`", "write the resolved path"),
+                // A text with one is refused before.
+                Err(NotAnInsidePath::Nul | NotAnInsidePath::NotText) => {
+                    ("control-character", "contains a NUL", "a value is one line of printable text")
+                }
+            };
+            let message = format!("the path `{path}` {what}");
+            d.error(code, n.span.clone(), message).hint = Some(hint.into());
+            None
         })
     })
 }

@@ -3,6 +3,7 @@
 use super::resolve::{listed, preferred_first, stated_for};
 use super::{ComponentEntry, ComponentKind, Confidence, Fact, Record, ReleaseEntry, SourceLocation, known};
 use crate::arch::Arch;
+use crate::component::ComponentName;
 use serde::{Serialize, Serializer};
 use std::fmt;
 
@@ -56,9 +57,9 @@ pub enum FactSubject {
     /// All components of a kind.
     Kind(ComponentKind),
     /// The packages of the component of that name.
-    Packages(ComponentKind, String),
+    Packages(ComponentKind, ComponentName),
     /// The path of the component of that name; for a kernel, the pattern of its image.
-    Path(ComponentKind, String),
+    Path(ComponentKind, ComponentName),
 }
 
 impl fmt::Display for FactSubject {
@@ -127,7 +128,7 @@ impl Record {
             });
             let path = stated_for(&c.path, arch);
             self.state(&mut facts, FactSubject::Path(kind, c.name.clone()), &path, |p| {
-                Some(vec![p.get(arch)?.clone()])
+                Some(vec![p.get(arch)?.to_string()])
             });
         };
         let filesystems = known(&parts.filesystems).cloned().unwrap_or_default();
@@ -178,12 +179,12 @@ mod tests {
         let facts = record.facts(record.find_release("1").unwrap(), Arch::X86_64);
         let of = |subject: FactSubject| facts.iter().find(|fact| fact.subject == subject).unwrap();
         assert_eq!(of(FactSubject::Kind(ComponentKind::Kernel)).values, None);
-        let packages = of(FactSubject::Packages(ComponentKind::Vmm, "qemu".to_owned()));
+        let packages = of(FactSubject::Packages(ComponentKind::Vmm, "qemu".into()));
         assert_eq!(packages.values.as_deref(), Some(&["a".to_owned(), "b".to_owned()][..]));
         let json = serde_json::to_value(packages).unwrap();
         assert_eq!(json["subject"], "vmm qemu packages");
         assert_eq!(json["value"], "a b");
-        let image = FactSubject::Path(ComponentKind::Kernel, "linux".to_owned());
+        let image = FactSubject::Path(ComponentKind::Kernel, "linux".into());
         assert_eq!(format!("{image:20}|"), "kernel linux image  |");
     }
 }

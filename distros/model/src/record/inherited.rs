@@ -7,6 +7,7 @@
 use super::resolve::merged;
 use super::{CommonFields, ComponentEntry, Confidence, Fact, PerArch, Record, ReleaseEntry};
 use crate::package::PackageName;
+use root::InsidePath;
 use std::ops::Range;
 
 impl Record {
@@ -48,7 +49,7 @@ fn bound(parts: &mut CommonFields, at_most: &AtMost<'_>) {
     }
     let component = |component: &mut ComponentEntry| {
         fact::<PerArch<Vec<PackageName>>>(&mut component.packages, at_most);
-        fact::<PerArch<String>>(&mut component.path, at_most);
+        fact::<PerArch<InsidePath>>(&mut component.path, at_most);
     };
     fact(&mut parts.suites, at_most);
     fact(&mut parts.repositories, at_most);

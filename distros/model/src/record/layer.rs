@@ -15,6 +15,7 @@ use crate::distro::{DistroId, ReleaseVersion, Target};
 use crate::package::PackageName;
 use crate::package_manager::PackageManager;
 use crate::syntax::Node;
+use root::InsidePath;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -242,7 +243,7 @@ fn renumber(parts: &mut CommonFields, by: usize) {
     }
     fn component(component: &mut ComponentEntry, by: usize) {
         fact::<PerArch<Vec<PackageName>>>(&mut component.packages, by);
-        fact::<PerArch<String>>(&mut component.path, by);
+        fact::<PerArch<InsidePath>>(&mut component.path, by);
     }
     fact(&mut parts.suites, by);
     fact(&mut parts.repositories, by);

@@ -3,11 +3,13 @@
 use super::ComponentKind;
 use super::{CommonFields, ComponentEntry, Confidence, Fact, PerArch, Record, ReleaseEntry, known};
 use crate::arch::Arch;
+use crate::component::ComponentName;
 use crate::distro::{DistroId, Target};
 use crate::package::PackageName;
 use crate::package_manager::PackageManager;
 use crate::release::{ContainerManager, FilesystemDriver, Kernel, Release, Vmm};
 use crate::suggest::{did_you_mean, nearest};
+use root::InsidePath;
 
 /// Reasons why a record has no such release.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +37,9 @@ pub enum ResolveError {
         known: String,
     },
 }
+
+/// The container manager whose entry is Docker's engine.
+const DOCKER: &str = "docker";
 
 impl Record {
     /// The release of that version, codename or alias.
@@ -137,7 +142,7 @@ impl Record {
             kernel: known(&parts.kernel)
                 .and_then(|c| Some(Kernel { packages: packages(c, arch)?, image: path(c, arch)? })),
             container_manager: managers.first().cloned(),
-            docker: managers.into_iter().find(|manager| manager.name == "docker"),
+            docker: managers.into_iter().find(|manager| manager.name == DOCKER),
         })
     }
 
@@ -147,7 +152,7 @@ impl Record {
         release: &ReleaseEntry,
         arch: Arch,
         kinds: &[ComponentKind],
-    ) -> Vec<(ComponentKind, String)> {
+    ) -> Vec<(ComponentKind, ComponentName)> {
         let parts = self.parts(release);
         let names = |list: &[ComponentEntry]| list.iter().map(|c| c.name.clone()).collect::<Vec<_>>();
         let of = |kind: ComponentKind| match kind {
@@ -166,7 +171,7 @@ impl Record {
     }
 
     /// Whether a component is stated for other architectures only, so that it is not packaged for this one.
-    pub fn is_elsewhere(&self, release: &ReleaseEntry, arch: Arch, kind: ComponentKind, name: &str) -> bool {
+    pub fn is_elsewhere(&self, release: &ReleaseEntry, arch: Arch, kind: ComponentKind, name: &ComponentName) -> bool {
         self.component(release, kind, name).is_some_and(|c| match (known(&c.packages), known(&c.path)) {
             (Some(packages), _) => !packages.states(arch),
             (None, Some(path)) => c.packages.is_none() && !path.states(arch),
@@ -180,7 +185,7 @@ impl Record {
         release: &ReleaseEntry,
         arch: Arch,
         kind: ComponentKind,
-        name: &str,
+        name: &ComponentName,
     ) -> Option<Vec<PackageName>> {
         match stated_for(&self.component(release, kind, name)?.packages, arch) {
             Some(fact) => fact.value?.get(arch).cloned(),
@@ -188,8 +193,20 @@ impl Record {
         }
     }
 
+    /// Returns the path of a component's binary, or the pattern of the kernel's image; `None` if there is none or it is
+    /// unknown.
+    pub fn path_of(
+        &self,
+        release: &ReleaseEntry,
+        arch: Arch,
+        kind: ComponentKind,
+        name: &ComponentName,
+    ) -> Option<InsidePath> {
+        path(&self.component(release, kind, name)?, arch)
+    }
+
     /// Returns the component of that name, with the record's defaults applied.
-    fn component(&self, release: &ReleaseEntry, kind: ComponentKind, name: &str) -> Option<ComponentEntry> {
+    fn component(&self, release: &ReleaseEntry, kind: ComponentKind, name: &ComponentName) -> Option<ComponentEntry> {
         let parts = self.parts(release);
         let list = |fact| known(fact).cloned().unwrap_or_default();
         let all: Vec<ComponentEntry> = match kind {
@@ -198,7 +215,7 @@ impl Record {
             ComponentKind::Kernel => known(&parts.kernel).cloned().into_iter().collect(),
             kind => listed(&parts, kind).to_vec(),
         };
-        all.into_iter().find(|c| c.name == name)
+        all.into_iter().find(|c| c.name == *name)
     }
 
     /// Returns the repositories and modules that must be enabled for a release, with the weaker confidence of the two.
@@ -230,11 +247,14 @@ fn packages(component: &ComponentEntry, arch: Arch) -> Option<Vec<PackageName>> 
     }
 }
 
-fn path(component: &ComponentEntry, arch: Arch) -> Option<String> {
+fn path(component: &ComponentEntry, arch: Arch) -> Option<InsidePath> {
     known(&component.path)?.get(arch).cloned()
 }
 
-pub(super) fn preferred_first(mut drivers: Vec<ComponentEntry>, preferred: &Option<String>) -> Vec<ComponentEntry> {
+pub(super) fn preferred_first(
+    mut drivers: Vec<ComponentEntry>,
+    preferred: &Option<ComponentName>,
+) -> Vec<ComponentEntry> {
     if let Some(name) = preferred {
         drivers.sort_by_key(|d| d.name != *name);
     }

@@ -4,12 +4,14 @@
 use super::{PassedOver, SharedFs};
 use model::arch::Arch;
 use model::capability::Capability;
-use model::component::Component;
+use model::component::{Component, ComponentName};
 use model::kata_version::KataVersion;
 use model::package::PackageName;
 use model::profile::Runtime;
 use model::virtiofsd::Flavour;
+use root::InsidePath;
 use serde::Serialize;
+use std::path::PathBuf;
 
 /// QEMU's backend for block devices' I/O, `block_device_aio`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -26,9 +28,9 @@ pub enum Boot {
     /// A kernel with an initrd, no image.
     Initrd {
         /// `kernel`.
-        kernel: String,
+        kernel: PathBuf,
         /// `initrd`.
-        initrd: String,
+        initrd: PathBuf,
     },
     /// Kernel and image of Kata's own configuration, unchanged.
     Kata,
@@ -45,7 +47,7 @@ pub struct KataConfiguration {
     /// The version of Kata.
     pub kata: KataVersion,
     /// `path`.
-    pub hypervisor: String,
+    pub hypervisor: InsidePath,
     /// `machine_type`.
     pub machine: String,
     /// `shared_fs`.
@@ -95,14 +97,14 @@ pub struct Note {
 #[serde(rename_all = "kebab-case")]
 pub struct MissingComponent {
     /// `qemu`, `virtio-fs`.
-    pub component: String,
+    pub component: ComponentName,
     /// The missing part, as a message.
     pub why: String,
     /// Packages of the distro that contain it.
     pub packages: Vec<PackageName>,
     /// Its path according to the record.
     #[serde(skip)]
-    pub path: Option<String>,
+    pub path: Option<InsidePath>,
 }
 
 /// Reasons why there is no configuration.
@@ -138,10 +140,10 @@ pub enum PlanError {
     },
     /// The named initrd does not belong to the kernel that guests boot: a mistake in the request, not a defect of the
     /// distro.
-    #[error("{initrd} {why}: {instead}")]
+    #[error("{} {why}: {instead}", .initrd.display())]
     WrongInitrd {
-        /// Its path.
-        initrd: String,
+        /// Its path inside the root.
+        initrd: PathBuf,
         /// The reason against it.
         why: String,
         /// The suggested alternative.

@@ -10,10 +10,10 @@ use model::package::{PackageName, PackageVersion};
 use model::release::Release;
 use model::share::Share;
 use model::virtiofsd::Flavour;
-use root::{Root, RootError};
+use root::{InsidePath, Root, RootError};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Maximum number of bytes of a binary that are searched; QEMU's binaries have about 30 MB.
 const MAX_BINARY: u64 = 512 << 20;
@@ -22,7 +22,7 @@ const MAX_BINARY: u64 = 512 << 20;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FoundVirtiofsd {
     /// Its path.
-    pub path: String,
+    pub path: InsidePath,
     /// The flavour: the C daemon of QEMU, or the Rust one.
     pub flavour: Flavour,
 }
@@ -31,9 +31,9 @@ pub struct FoundVirtiofsd {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Inventory {
     /// The path of the record's VMM, if the program is installed.
-    pub hypervisor: Option<String>,
+    pub hypervisor: Option<InsidePath>,
     /// Paths of the record's programs at which a file stands that is not executable.
-    pub no_programs: Vec<String>,
+    pub no_programs: Vec<InsidePath>,
     /// Whether that QEMU was linked with liburing; `None` if this cannot be determined (statically linked).
     pub io_uring: Option<bool>,
     /// Shared filesystems for which this QEMU has no device: `virtio-9p` in Enterprise Linux's.
@@ -43,7 +43,7 @@ pub struct Inventory {
     /// The record's virtio-fs daemon, if it is installed.
     pub daemon: Option<FoundVirtiofsd>,
     /// The image of the newest kernel; see [`newest`].
-    pub kernel: Option<String>,
+    pub kernel: Option<PathBuf>,
     /// Whether kernels of other flavours are installed too, and nothing shows which one the record means.
     pub kernel_in_doubt: bool,
     /// The content of the named initrd, if it was examined.
@@ -76,19 +76,15 @@ impl Inventory {
     /// is, is damaged.
     pub fn gather(root: &Root, release: &Release, guest: &Guest) -> Result<Inventory, QueryError> {
         let mut no_programs = Vec::new();
-        let mut find_program = |path: &str| program(root, path, &mut no_programs);
+        let mut find_program = |path: &InsidePath| program(root, path, &mut no_programs);
         let qemu = release.qemu().map(|v| find_program(&v.path)).transpose()?.flatten();
-        let daemon = release
-            .filesystem(Share::VirtioFs)
-            .and_then(|f| f.path.as_deref())
-            .map(find_program)
-            .transpose()?
-            .flatten();
+        let daemon =
+            release.filesystem(Share::VirtioFs).and_then(|f| f.path.as_ref()).map(find_program).transpose()?.flatten();
         let (hypervisor, qemu) = qemu.unzip();
         // A sysctl that the kernel does not have or does not show forbids nothing.
         let sysctl = root.utf8_if_any(Path::new("/proc/sys/kernel/io_uring_disabled")).ok().flatten();
         let kernel = match &release.kernel {
-            Some(kernel) => newest(root, &kernel.image, &kernel.packages, Some(release.package_manager)),
+            Some(kernel) => newest(root, kernel.image.as_str(), &kernel.packages, Some(release.package_manager)),
             None => Ok(None),
         };
         let kernel = match guest {
@@ -107,7 +103,7 @@ impl Inventory {
                 flavour: Flavour::of_program(|sign| contains(&bytes, sign)),
             }),
             kernel_in_doubt: kernel.as_ref().is_some_and(|k| k.in_doubt),
-            kernel: kernel.and_then(|k| k.path.to_str().map(str::to_owned)),
+            kernel: kernel.map(|k| k.path),
             packages: BTreeMap::new(),
             database: PackageDatabase::NotAsked,
             initrd: None,
@@ -116,20 +112,24 @@ impl Inventory {
 }
 
 /// Returns a program's path and content; records the path if the file there is not executable.
-fn program(root: &Root, path: &str, no_programs: &mut Vec<String>) -> Result<Option<(String, Vec<u8>)>, RootError> {
-    let inside = Path::new(path);
+fn program(
+    root: &Root,
+    path: &InsidePath,
+    no_programs: &mut Vec<InsidePath>,
+) -> Result<Option<(InsidePath, Vec<u8>)>, RootError> {
+    let inside = path.as_path();
     let Some(found) = root.look(inside)? else { return Ok(None) };
     // A file that this user may not read is an error, whatever its mode.
     let bytes = if found.is_file() { root.head(inside, MAX_BINARY)? } else { Vec::new() };
     if root.is_program(inside)? {
-        return Ok(Some((path.to_owned(), bytes)));
+        return Ok(Some((path.clone(), bytes)));
     }
-    no_programs.push(path.to_owned());
+    no_programs.push(path.clone());
     Ok(None)
 }
 
 /// Explains why a program cannot be used whose path leads to something not executable.
-pub(super) fn no_program(path: &str) -> String {
+pub(super) fn no_program(path: &InsidePath) -> String {
     format!("{path} is not an executable file: make it executable, or reinstall it")
 }
 
@@ -180,17 +180,18 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
         let root = Root::new(dir.path()).unwrap();
+        let qemu: InsidePath = "/qemu".parse().unwrap();
         let mut no_programs = Vec::new();
-        assert_eq!(program(&root, "/qemu", &mut no_programs).unwrap(), None);
+        assert_eq!(program(&root, &qemu, &mut no_programs).unwrap(), None);
         assert_eq!(objection_to(&root, "path", Path::new("/qemu")).unwrap(), Some("is not there"));
-        assert_eq!(no_programs, Vec::<String>::new());
+        assert_eq!(no_programs, Vec::<InsidePath>::new());
         std::fs::write(dir.path().join("qemu"), "q").unwrap();
-        assert_eq!(program(&root, "/qemu", &mut no_programs).unwrap(), None);
+        assert_eq!(program(&root, &qemu, &mut no_programs).unwrap(), None);
         assert_eq!(objection_to(&root, "path", Path::new("/qemu")).unwrap(), Some("is not an executable file"));
         assert_eq!(objection_to(&root, "kernel", Path::new("/qemu")).unwrap(), None);
-        assert_eq!(no_programs, ["/qemu"]);
+        assert_eq!(no_programs, [qemu.clone()]);
         std::fs::set_permissions(dir.path().join("qemu"), std::fs::Permissions::from_mode(0o755)).unwrap();
-        assert_eq!(program(&root, "/qemu", &mut no_programs).unwrap(), Some(("/qemu".to_owned(), b"q".to_vec())));
+        assert_eq!(program(&root, &qemu, &mut no_programs).unwrap(), Some((qemu.clone(), b"q".to_vec())));
         assert_eq!(objection_to(&root, "path", Path::new("/qemu")).unwrap(), None);
     }
 

@@ -1,14 +1,16 @@
 //! The kernel and initrd that guests boot.
 
+use std::path::PathBuf;
+
 /// The kernel that guests boot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Guest {
     /// This kernel with this initrd, which holds Kata's agent and the kernel's modules.
     Own {
-        /// The kernel's path; `None` is the newest of the distro's.
-        kernel: Option<String>,
-        /// The initrd's path.
-        initrd: String,
+        /// The kernel, inside the root; `None` is the newest of the distro's.
+        kernel: Option<PathBuf>,
+        /// The initrd, likewise.
+        initrd: PathBuf,
     },
     /// The kernel in Kata's configuration: Kata's own.
     Kata,

@@ -14,6 +14,7 @@ use model::component::Component;
 use model::profile::{ImageDriver, Profile};
 use model::release::Release;
 use model::virtiofsd::Flavour;
+use root::InsidePath;
 
 /// The note if no filesystem is shared (kata-containers issue 7207).
 const WITHOUT_SHARE: &str = "no filesystem is shared: containers' root filesystems must be block devices, from a \
@@ -146,21 +147,22 @@ fn boot(reasons: &mut Reasons<'_>) -> Result<Boot, PlanError> {
     let Some(kernel) = kernel.clone().or_else(|| found.kernel.clone()) else {
         return Err(no_kernel(release));
     };
+    let (shown, shown_initrd) = (kernel.display().to_string(), initrd.display().to_string());
     if of_distro && found.kernel_in_doubt {
         reasons.in_doubt = true;
         let packages = release.kernel.as_ref().map(|k| k.packages.join(", ")).unwrap_or_default();
         reasons.note(
             "kernel",
             format!(
-                "cannot tell whether {kernel} is the kernel of {packages}: it is of another flavour, or there are several; choose one with --kernel"
+                "cannot tell whether {shown} is the kernel of {packages}: it is of another flavour, or there are several; choose one with --kernel"
             ),
         );
     }
-    if let Some(why) = found.initrd.as_ref().and_then(|i| i.against(&kernel)).filter(|_| !force) {
-        let instead = format!("name an initrd that was made for {kernel}");
+    if let Some(why) = found.initrd.as_ref().and_then(|i| i.against(&shown)).filter(|_| !force) {
+        let instead = format!("name an initrd that was made for {shown}");
         return Err(PlanError::WrongInitrd { initrd: initrd.clone(), why, instead });
     }
-    for Remark { text, in_doubt } in initrd::judged(&kernel, initrd, found.initrd.as_ref(), kata) {
+    for Remark { text, in_doubt } in initrd::judged(&shown, &shown_initrd, found.initrd.as_ref(), kata) {
         reasons.in_doubt |= in_doubt;
         reasons.note("initrd", text);
     }
@@ -182,7 +184,7 @@ fn boot(reasons: &mut Reasons<'_>) -> Result<Boot, PlanError> {
 }
 
 /// Chooses the backend for block devices' I/O, if Kata's default does not work.
-fn block_aio(reasons: &mut Reasons<'_>, hypervisor: &str) -> Option<BlockAio> {
+fn block_aio(reasons: &mut Reasons<'_>, hypervisor: &InsidePath) -> Option<BlockAio> {
     let found = reasons.inputs.found;
     let why = match (found.io_uring, found.io_uring_forbidden) {
         (Some(false), _) => format!("{hypervisor} was built without io_uring, Kata's default"),
@@ -193,7 +195,7 @@ fn block_aio(reasons: &mut Reasons<'_>, hypervisor: &str) -> Option<BlockAio> {
     Some(BlockAio::Threads)
 }
 
-fn hypervisor(inputs: &Inputs<'_>) -> Result<String, PlanError> {
+fn hypervisor(inputs: &Inputs<'_>) -> Result<InsidePath, PlanError> {
     let Some(vmm) = inputs.release.qemu() else {
         return Err(PlanError::NotPackaged {
             component: Component::Qemu,
@@ -221,7 +223,7 @@ fn no_kernel(release: &Release) -> PlanError {
     match &release.kernel {
         Some(kernel) => PlanError::Missing {
             missing: MissingComponent {
-                component: Component::Kernel.to_string(),
+                component: Component::Kernel.into(),
                 why: format!("no file matches {}", kernel.image),
                 packages: kernel.packages.clone(),
                 path: Some(kernel.image.clone()),

@@ -59,8 +59,8 @@ pub fn settings(configuration: &KataConfiguration) -> Vec<Setting> {
     set(&qemu, "valid_hypervisor_paths", json!([c.hypervisor]), "paths that a pod's annotation may name");
     set(&qemu, "machine_type", json!(c.machine), "what the release was qualified with");
     if let Boot::Initrd { kernel, initrd } = &c.boot {
-        set(&qemu, "kernel", json!(kernel), "the distro's kernel");
-        set(&qemu, "initrd", json!(initrd), "a distro's kernel has its drivers in modules");
+        set(&qemu, "kernel", json!(kernel.to_string_lossy()), "the distro's kernel");
+        set(&qemu, "initrd", json!(initrd.to_string_lossy()), "a distro's kernel has its drivers in modules");
         set(&qemu, "image", json!(""), "Kata takes an image or an initrd, not both");
     }
     if c.image_as_disk {

@@ -4,7 +4,7 @@ use super::found::no_program;
 use super::{Inventory, PackageDatabase};
 use model::arch::Arch;
 use model::capability::Capability;
-use model::component::Component;
+use model::component::{Component, ComponentName};
 use model::distro::ReleaseVersion;
 use model::package::PackageName;
 use model::profile::{DaemonStyle, Profile};
@@ -12,6 +12,7 @@ use model::release::{FilesystemDriver, Release};
 use model::share::Share;
 use model::verified::{Verdict, VerifiedCause, VerifiedEntry};
 use model::virtiofsd::Flavour;
+use root::InsidePath;
 use serde::Serialize;
 
 /// A share that Kata can be told to use, `shared_fs`, with what it needs.
@@ -21,7 +22,7 @@ pub enum SharedFs {
     /// `virtio-fs`, with the daemon's path.
     VirtioFs {
         /// `virtio_fs_daemon`.
-        daemon: String,
+        daemon: InsidePath,
     },
     /// `virtio-9p`, which is built into QEMU.
     #[serde(rename = "virtio-9p")]
@@ -51,7 +52,7 @@ impl SharedFs {
 #[serde(rename_all = "kebab-case")]
 pub struct PassedOver {
     /// `virtio-fs`.
-    pub name: String,
+    pub name: ComponentName,
     /// Every independent reason, with its evidence.
     pub why: Vec<String>,
     /// The culprit of each reason, in the same order.
@@ -145,7 +146,7 @@ fn judge(
         return Err(no);
     };
     if found.lacks.contains(&share) {
-        let qemu = found.hypervisor.as_deref().unwrap_or("QEMU");
+        let qemu = found.hypervisor.as_ref().map_or("QEMU", InsidePath::as_str);
         no.add_reason(Blamed::Vmm, format!("{qemu} was built without a device for {share}"));
     }
     let shared_fs = match (share, &driver.path) {
@@ -330,7 +331,7 @@ mod tests {
 
     #[test]
     fn a_shared_filesystem_is_serialized_by_its_name() {
-        for shared_fs in [SharedFs::VirtioFs { daemon: "/d".to_owned() }, SharedFs::Virtio9p] {
+        for shared_fs in [SharedFs::VirtioFs { daemon: "/d".parse().unwrap() }, SharedFs::Virtio9p] {
             let serialized = serde_json::to_value(&shared_fs).unwrap();
             assert_eq!(serialized["name"].as_str().and_then(Share::of_name), shared_fs.share(), "{serialized}");
         }

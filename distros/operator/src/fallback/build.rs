@@ -136,7 +136,7 @@ fn virtiofsd(release: &Release, profile: &Profile) -> Instructions {
             ),
         ),
         record_path: format!("/etc/kata-osinfo/{}.yaml", release.distro),
-        exercised: (release.name() == dependencies::BOOKWORM && release.arch == Arch::X86_64)
+        exercised: (release.target() == dependencies::BOOKWORM && release.arch == Arch::X86_64)
             .then(|| "on Debian 12 with rustc 1.96.0 from rustc-web, in 4 to 9 minutes on two shared cores".to_owned()),
         notes,
     }

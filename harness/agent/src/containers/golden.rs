@@ -11,7 +11,7 @@ use suites::environment::Claims;
 /// # Errors
 /// If no arguments can be made for the profile.
 pub(super) fn arguments(claims: &Claims, profile: &Profile, id: &str) -> Result<Vec<String>, Stop> {
-    let qemu = claims.in_use().qemu().map(|vmm| vmm.path.clone()).unwrap_or_default();
+    let qemu = claims.in_use().qemu().map(|vmm| vmm.path.to_string()).unwrap_or_default();
     let mut guest = Sandbox::new(profile, qemu, id, "kernel");
     guest.arch = claims.release.arch;
     guest.initrd = Some("initrd".to_owned());

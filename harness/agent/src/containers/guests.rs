@@ -2,10 +2,11 @@
 
 use super::capture::Attached;
 use super::kata;
+use model::kernel::KernelRelease;
 use model::profile::{self, Profile};
 use model::words::{SizeUnit, size};
 use operator::process::Invocation;
-use root::Root;
+use root::{NotAnInsidePath, Root};
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -39,12 +40,19 @@ impl InitramfsTool {
     }
 
     /// Returns the command that makes the initrd, once its settings are below `settings`.
-    fn command(self, settings: &Path, initrd: &Path, kernel: &str, modules: &[String], agent: &str) -> Command {
+    fn command(
+        self,
+        settings: &Path,
+        initrd: &Path,
+        kernel: &KernelRelease,
+        modules: &[String],
+        agent: &str,
+    ) -> Command {
         let mut command = Command::new(self.name());
         command.env("LC_ALL", "C");
         match self {
             Self::Mkinitramfs => {
-                command.arg("-d").arg(settings).arg("-o").arg(initrd).arg(kernel).env("KATA_AGENT", agent);
+                command.arg("-d").arg(settings).arg("-o").arg(initrd).arg(kernel.as_str()).env("KATA_AGENT", agent);
             }
             Self::Dracut => {
                 // Only dracut's shell init and udev, without additions from the machine's own settings.
@@ -59,7 +67,7 @@ impl InitramfsTool {
                     command.arg("--include").arg(settings.join(hook)).arg(place);
                 }
                 command.arg("--include").arg(settings.join("modules")).arg("/etc/kata-modules");
-                command.arg(initrd).arg(kernel);
+                command.arg(initrd).arg(kernel.as_str());
             }
         }
         command
@@ -176,7 +184,7 @@ pub fn distros(folder: &Path, claims: &Claims, profile: &Profile, kata: &Kata) -
             "this Kata's agent is dynamically linked, and the release's tool has not the libraries of Kata's initrd",
         )
     })?;
-    let kernel = claims.candidates.get(&Component::Kernel).unwrap_or(&claims.vmlinuz).clone();
+    let kernel = claims.katas_kernel().to_owned();
     let settings = folder.join("initramfs-settings");
     let modules: Vec<_> = profile.modules.all().into_iter().filter(|name| has_module(&claims.kernel, name)).collect();
     for tool in InitramfsTool::ALL {
@@ -211,8 +219,8 @@ fn dracuts_hooks(modules: &Path) -> String {
 
 /// Returns whether this kernel has the module, built in or not: dracut drops all modules after a missing one.
 /// If `modinfo` cannot be run, no module is left out.
-fn has_module(kernel: &str, name: &str) -> bool {
-    let arguments = ["--set-version", kernel, "--field", "filename", name];
+fn has_module(kernel: &KernelRelease, name: &str) -> bool {
+    let arguments = ["--set-version", kernel.as_str(), "--field", "filename", name];
     let modinfo = Invocation::new(Path::new("modinfo"), &arguments).run(Duration::from_secs(30), None);
     !modinfo.is_ok_and(|finished| !finished.is_ok())
 }
@@ -240,7 +248,8 @@ pub fn configure(claims: &Claims, profile: &Profile, kata: &Kata, files: Option<
     match guests_root {
         GuestRoot::Initrd(initrd) => {
             let (mut claims, mut kata) = (claims.clone(), kata.clone());
-            claims.candidates.insert(Component::Kernel, kernel.clone());
+            let wrong = |e: NotAnInsidePath| Stop::error(format!("the kernel {kernel}: {e}"));
+            claims.candidates.insert(Component::Kernel, kernel.parse().map_err(wrong)?);
             kata.initrd.clone_from(initrd);
             kata::configure(&root, &claims, profile, &kata).map(drop)
         }
@@ -310,7 +319,7 @@ mod tests {
         let command = InitramfsTool::Dracut.command(
             dir.path(),
             Path::new("/initrd"),
-            "6.12.1",
+            &"6.12.1".parse().unwrap(),
             &modules,
             "/opt/an agent; of Kata",
         );

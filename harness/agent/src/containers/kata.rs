@@ -44,8 +44,8 @@ pub struct ConfiguredKata {
 /// A failure that blames the record if one of its paths does not exist; an error if a setting would not take
 /// effect.
 pub fn configure(root: &Root, claims: &Claims, profile: &Profile, kata: &Kata) -> Result<Option<ConfiguredKata>, Stop> {
-    let kernel = claims.candidates.get(&Component::Kernel).unwrap_or(&claims.vmlinuz).clone();
-    let guest = Guest::Own { kernel: Some(kernel), initrd: kata.initrd.clone() };
+    let kernel = claims.katas_kernel().into();
+    let guest = Guest::Own { kernel: Some(kernel), initrd: kata.initrd.clone().into() };
     configure_guest(root, claims, profile, kata, &guest, Vec::new())
 }
 
@@ -150,7 +150,7 @@ fn planned(
     plan(&inputs).map_err(|e| match &e {
         PlanError::Missing { missing } => {
             let packages = missing.packages.iter().map(ToString::to_string);
-            Stop::blame_record(packages.chain(missing.path.clone()), e.to_string())
+            Stop::blame_record(packages.chain(missing.path.clone().map(String::from)), e.to_string())
         }
         PlanError::NotPackaged { .. } => Stop::blame(Component::Record, e.to_string()),
         // A forced plan refuses nothing, and the initrd is not one that this release ships.

@@ -15,6 +15,7 @@ use crate::launch::paths::GuestPaths;
 use crate::launch::provided::Provided;
 use crate::log::Log;
 use crate::process::{kill_group, wait};
+use model::kernel::KernelRelease;
 use model::profile::{ModuleUse, Profile};
 use protocol::client::{Client, ClientError};
 use protocol::message::{GuestReply, GuestRequest, Launched};
@@ -46,7 +47,7 @@ pub(crate) struct ApiGuest {
     deadlines: Deadlines,
     provided: Provided,
     max_vcpus: u32,
-    kernel: String,
+    kernel: KernelRelease,
     modules: BTreeMap<ModuleUse, ModuleSet>,
     boot_time: Duration,
 }

@@ -70,7 +70,7 @@ pub(crate) fn compose(
     paths: &GuestPaths,
 ) -> Result<Composed, Stop> {
     let release = claims.in_use();
-    let program = release.qemu().map(|vmm| vmm.path.clone());
+    let program = release.qemu().map(|vmm| vmm.path.to_string());
     let program = program.ok_or_else(|| Stop::fail(format!("the record names no qemu for {}", release.name())))?;
     let id = format!("kq{}-{}", std::process::id(), paths.number);
     let mut sandbox = Sandbox::new(profile, program, id, claims.vmlinuz.clone());
@@ -100,7 +100,7 @@ pub(crate) fn compose(
         provided,
         sandbox,
         paths,
-        release.filesystem(Share::VirtioFs).and_then(|f| f.path.as_deref()),
+        release.filesystem(Share::VirtioFs).and_then(|f| Some(f.path.as_ref()?.as_str())),
     )?;
     let deviations = qemu.deviations.iter().chain(daemon.iter().flat_map(|d| &d.deviations)).cloned().collect();
     Ok(Composed {

@@ -16,6 +16,7 @@ use crate::launch::provided::{Provided, RequiredDevice};
 use crate::launch::qemu_process::{self, kvm_error};
 use crate::log::Log;
 use crate::process::{kill_group, stderr_log, wait};
+use model::kernel::KernelRelease;
 use model::profile::{DaemonSetting, ModuleUse, Profile};
 use protocol::client::{Client, ClientError};
 use protocol::message::{GuestReply, GuestRequest, Launched};
@@ -51,7 +52,7 @@ pub(crate) struct RunningGuest {
     provided: Provided,
     max_vcpus: u32,
     /// Release of the guest's kernel.
-    kernel: String,
+    kernel: KernelRelease,
     /// Modules for each use.
     modules: BTreeMap<ModuleUse, ModuleSet>,
     boot_time: Duration,
@@ -104,10 +105,9 @@ impl RunningGuest {
         let composed = compose::compose(profile, configuration, provided, claims, &paths)
             .map_err(|stop| not_started(&Launched::default(), stop))?;
         let launched = composed.launched();
-        let mut running =
-            RunningGuest::spawn(profile, &composed, paths, deadlines).map_err(|stop| not_started(&launched, stop))?;
+        let mut running = RunningGuest::spawn(profile, &composed, claims.kernel.clone(), paths, deadlines)
+            .map_err(|stop| not_started(&launched, stop))?;
         (running.provided, running.modules) = (provided, claims.modules.clone());
-        running.kernel.clone_from(&claims.kernel);
         let up = running.connect().and_then(|()| running.mount(configuration, required));
         up.map_err(|stop| not_started(&launched, stop))?;
         Ok(running)
@@ -116,6 +116,7 @@ impl RunningGuest {
     fn spawn(
         profile: &Profile,
         composed: &Composed,
+        kernel: KernelRelease,
         paths: GuestPaths,
         deadlines: Deadlines,
     ) -> Result<RunningGuest, Stop> {
@@ -148,7 +149,7 @@ impl RunningGuest {
             deadlines,
             provided: Provided::default(),
             max_vcpus: composed.max_vcpus,
-            kernel: String::new(),
+            kernel,
             modules: BTreeMap::new(),
             boot_time: Duration::ZERO,
         })

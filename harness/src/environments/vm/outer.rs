@@ -16,6 +16,7 @@ use super::confined::{Confined, FILES};
 use images::{Image, ImageError, ImageLock};
 use model::arch::Arch;
 use model::database::{Database, DatabaseError};
+use model::distro::Target;
 use model::package::{NotAPackageName, PackageVersion};
 use model::record::ResolveError;
 use model::release::Release;
@@ -24,10 +25,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The distro that the pinned QEMU comes from.
-pub(super) const DISTRO: &str = "debian";
-/// The release of that distro.
-const VERSION: &str = "13";
+/// The release that the pinned QEMU comes from.
+pub const RELEASE: Target = Target::constant("debian", "13");
 /// The number of the descriptor set with `/dev/kvm`; the sets of disks are counted from 1.
 const KVM_SET: u32 = 100;
 
@@ -57,8 +56,8 @@ pub enum OuterError {
     /// The image with the QEMU could not be prepared.
     #[error("preparing {release}, whose QEMU boots virtual machines")]
     Image {
-        /// The release, such as `debian:13`.
-        release: String,
+        /// The release.
+        release: Target,
         /// The cause.
         source: ImageError,
     },
@@ -66,7 +65,7 @@ pub enum OuterError {
     #[error("locking {image} in the cache")]
     Hold {
         /// The release of the image.
-        image: String,
+        image: Target,
         /// The system's reason.
         source: io::Error,
     },
@@ -74,7 +73,7 @@ pub enum OuterError {
     #[error("package {package} is not installed in {image}")]
     NoPackage {
         /// The release of the image.
-        image: String,
+        image: Target,
         /// The package, such as `qemu-system-arm`.
         package: &'static str,
     },
@@ -82,7 +81,7 @@ pub enum OuterError {
     #[error("{program} is not an executable file in the image of {image}")]
     NoProgram {
         /// The release of the image.
-        image: String,
+        image: Target,
         /// The program, such as `/usr/bin/qemu-system-aarch64`.
         program: String,
     },
@@ -269,10 +268,5 @@ impl OuterQemu {
 /// If the records do not have it.
 pub(super) fn release() -> Result<Release, OuterError> {
     let database = Database::embedded();
-    Ok(database.record(DISTRO)?.release(VERSION, here())?)
-}
-
-/// Returns the name of that release: `debian:13`.
-pub fn release_name() -> String {
-    format!("{DISTRO}:{VERSION}")
+    Ok(database.record(&RELEASE.distro)?.release(&RELEASE.version, here())?)
 }

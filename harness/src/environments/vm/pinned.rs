@@ -28,7 +28,7 @@ impl Pinned {
     ///
     /// A mirror in the options is the releases', so the pinned release uses it only if all of them are of its distro.
     pub fn new(options: Options, releases: &[Release]) -> Pinned {
-        let is_theirs = releases.iter().all(|release| release.distro == outer::DISTRO);
+        let is_theirs = releases.iter().all(|release| release.distro == outer::RELEASE.distro);
         let options = match is_theirs {
             true => options,
             false => Options { mirror: None, security_mirror: None, keys: Vec::new(), ..options },
@@ -117,11 +117,13 @@ pub fn try_cached(image: &Image) -> Result<OuterQemu, OuterError> {
 
 /// Returns the newest image of the pinned release in the cache, as shipped by the distro.
 pub fn cached(cache: &Path) -> Option<Image> {
-    let name = outer::release_name();
     let plain = |image: &Image| {
         let manifest = &image.manifest;
         let is_given = matches!(manifest.source, Source::Cloud | Source::OciImage);
-        image.release() == name && manifest.arch == outer::here() && manifest.derived_from.is_none() && !is_given
+        image.release() == outer::RELEASE
+            && manifest.arch == outer::here()
+            && manifest.derived_from.is_none()
+            && !is_given
     };
     images::cache::list(cache).into_iter().find(plain)
 }
@@ -132,7 +134,8 @@ fn prepare_image(options: &Options, progress: &(dyn Fn(Progress) + Sync)) -> Res
 
 fn made(options: &Options, progress: &(dyn Fn(Progress) + Sync)) -> Result<Image, OuterError> {
     let release = outer::release()?;
-    images::prepare(&release, options, progress).map_err(|source| OuterError::Image { release: release.name(), source })
+    images::prepare(&release, options, progress)
+        .map_err(|source| OuterError::Image { release: release.target(), source })
 }
 
 /// Drops the caller's candidates and bases, which are under test and must not boot other releases.

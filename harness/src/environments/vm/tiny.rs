@@ -139,8 +139,7 @@ fn guest(tree: &Path, release: &Release, more: &[&str]) -> Result<(File, Vec<u8>
     let names: Vec<String> = ["virtio_pci", "virtio_console"].iter().chain(more).map(|n| (*n).to_owned()).collect();
     let found = modules::resolve(tree, &kernel.modules_dir, &names)?;
     let load: Vec<&str> = found.load_order.iter().map(|m| m.name.as_str()).collect();
-    let list =
-        ExtraFile { path: "/modules/boot".to_owned(), mode: 0o644, content: load.join("\n").into_bytes().into() };
+    let list = ExtraFile { path: "/modules/boot".into(), mode: 0o644, content: load.join("\n").into_bytes().into() };
     let initramfs = initramfs::build(AGENT, &found, &[list])?;
     let vmlinuz = kernel::read(tree, &kernel)?;
     Ok((initramfs, vmlinuz))

@@ -50,9 +50,9 @@ fn opened(path: &str, content: &[u8]) -> OpenedFile {
     OpenedFile::from_bytes(Path::new(path), content).unwrap()
 }
 
-fn path(agent: &Agent) -> &str {
+fn path(agent: &Agent) -> &Path {
     match agent {
-        Agent::Alone(_) => ALONE_AT,
+        Agent::Alone(_) => Path::new(ALONE_AT),
         Agent::InInitrd { path, .. } => path,
     }
 }
@@ -64,7 +64,7 @@ fn a_program_with_an_elf_interpreter_is_not_static() {
     assert!(!is_static(&fs::read("/bin/ls").unwrap()).unwrap());
     assert!(is_static(b"\x7fELF, cut short").is_err(), "what cannot be read does not pass for static");
     let found = agent_of(&[("usr/bin/kata-agent", FILE, (1, 1), &elf(None))]).unwrap();
-    assert_eq!(path(&found), "/usr/bin/kata-agent");
+    assert_eq!(path(&found), Path::new("/usr/bin/kata-agent"));
     assert_eq!(found.alone().unwrap().content().unwrap(), elf(None));
 }
 
@@ -96,8 +96,8 @@ fn a_dynamic_agent_keeps_every_file_of_katas_initrd() {
         ("init", LINK, (6, 1), b"/sbin/init"),
     ];
     let agent = agent_of(&entries).unwrap();
-    assert!(path(&agent) == "/sbin/init" && agent.alone().is_none(), "{agent:?}");
-    let Agent::InInitrd { initrd, .. } = &agent else { panic!("{}", path(&agent)) };
+    assert!(path(&agent) == Path::new("/sbin/init") && agent.alone().is_none(), "{agent:?}");
+    let Agent::InInitrd { initrd, .. } = &agent else { panic!("{}", path(&agent).display()) };
     let below = read(initrd.content().unwrap()).unwrap();
     let all = read(bytes_of(guest_initrd(b"ours", &found, &agent).unwrap())).unwrap();
     for path in below.paths().filter(|path| *path != "init") {
@@ -125,7 +125,7 @@ fn systemd_is_not_taken_for_the_agent() {
     assert!(error.starts_with("no kata-agent in initrd.img"), "{error}");
     let with =
         [("sbin/init", FILE, (1, 1), b"\x7fELF systemd".as_slice()), ("usr/bin/kata-agent", FILE, (2, 1), &elf(None))];
-    assert_eq!(path(&agent_of(&with).unwrap()), "/usr/bin/kata-agent");
+    assert_eq!(path(&agent_of(&with).unwrap()), Path::new("/usr/bin/kata-agent"));
 }
 
 /// The harness's layer and the initrd below it have no path in common but `/init`.
@@ -158,7 +158,7 @@ fn init_is_replaced_in_plain_compressed_and_concatenated_initrds() {
     let two = [archive(&[("early", FILE, (1, 1), b"x")]), gzip(&linked)].concat();
     for below in [linked.clone(), gzip(&linked), zstd::encode_all(&linked[..], 1).unwrap(), two] {
         let mut all = Vec::new();
-        lay_over(&mut below.as_slice(), b"ours", &found, "/sbin/init", &mut all).unwrap();
+        lay_over(&mut below.as_slice(), b"ours", &found, Path::new("/sbin/init"), &mut all).unwrap();
         let all = read(all).unwrap();
         assert_eq!(all.file("init").unwrap().0, b"ours");
         assert_eq!(all.file("sbin/init").unwrap().0, b"theirs");

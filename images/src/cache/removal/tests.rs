@@ -191,7 +191,7 @@ fn clean_leaves_images_in_use() {
     let in_use = vec!["new".to_owned()];
     assert_eq!(done, CleanReport { removed: vec!["other".to_owned()], in_use, ..CleanReport::default() });
     drop(hold);
-    assert_eq!(clean(cache.path(), &CleanScope::Release("debian:13".to_owned())).unwrap().removed, ["new"]);
+    assert_eq!(clean(cache.path(), &CleanScope::Release("debian:13".parse().unwrap())).unwrap().removed, ["new"]);
     assert!(list(cache.path()).is_empty());
     // Nothing is left of the images, including their locks.
     assert_eq!(std::fs::read_dir(store.images.join(".locks")).unwrap().count(), 0);

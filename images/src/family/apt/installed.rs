@@ -10,6 +10,7 @@ use crate::runner::Runner;
 use crate::tree;
 use model::package::PackageVersion;
 use operator::packages::{Package, dpkg};
+use root::InsidePath;
 use std::path::Path;
 
 /// Lists all installed packages.
@@ -65,7 +66,7 @@ fn parse_policy(text: &str) -> Vec<Offered> {
 }
 
 /// Returns the owners of paths.
-pub(crate) fn owners(tree: &Path, paths: &[String]) -> Vec<PathOwner> {
+pub(crate) fn owners(tree: &Path, paths: &[InsidePath]) -> Vec<PathOwner> {
     installed::owners(tree, paths, dpkg::owners)
 }
 
@@ -120,11 +121,12 @@ mod tests {
         let info = tree.join("var/lib/dpkg/info");
         std::fs::write(info.join("virtiofsd.list"), "/.\n/usr/libexec/virtiofsd\n").unwrap();
         std::fs::write(info.join("dash:amd64.list"), "/bin/sh\n").unwrap();
-        let paths = ["/usr/lib/qemu/virtiofsd", "/usr/bin/sh", "/no/such"].map(str::to_owned);
+        let paths =
+            ["/usr/lib/qemu/virtiofsd", "/usr/bin/sh", "/no/such"].map(|path| path.parse::<InsidePath>().unwrap());
         let found = owners(tree, &paths);
         assert_eq!(found[0].package.as_deref(), Some("virtiofsd"));
-        assert_eq!(found[0].resolved.as_deref(), Some("/usr/libexec/virtiofsd"));
+        assert_eq!(found[0].resolved, "/usr/libexec/virtiofsd".parse().ok());
         assert_eq!(found[1].package.as_deref(), Some("dash"));
-        assert_eq!((found[2].package.as_deref(), found[2].resolved.as_deref()), (None, None));
+        assert_eq!((&found[2].package, &found[2].resolved), (&None, &None));
     }
 }

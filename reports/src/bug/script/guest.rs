@@ -129,7 +129,7 @@ done
 
 fn daemon(failed: &FailedTest<'_>) -> Result<String, BugError> {
     let driver = failed.release.filesystem(Share::VirtioFs);
-    driver.and_then(|driver| driver.path.clone()).ok_or(BugError::NoVirtiofsd)
+    driver.and_then(|driver| Some(driver.path.as_ref()?.to_string())).ok_or(BugError::NoVirtiofsd)
 }
 
 /// Returns the modules that the profile loads at boot and for a share.

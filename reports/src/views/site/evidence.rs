@@ -31,8 +31,7 @@ fn of_run(here: &Here<'_>, cell: &SiteCell<'_>, report: &CellReport, facts: &Cel
     let mut all: Vec<(Markup, Markup)> = Vec::new();
     let mut text = |name: &str, value: String| all.push((html! { (name) }, html! { (value) }));
     text("basis", format!("{} ({})", facts.basis, facts.accelerator));
-    let kernel = facts.kernel.clone();
-    kernel.into_iter().for_each(|kernel| text("guest kernel", kernel));
+    facts.kernel.iter().for_each(|kernel| text("guest kernel", kernel.to_string()));
     text("image", facts.image.clone());
     if let Some(made) = facts.image_made {
         let cached = if facts.image_cached { ", from the cache" } else { "" };

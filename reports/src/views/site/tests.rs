@@ -434,7 +434,9 @@ fn names_from_a_journal_neither_leave_the_folder_nor_become_markup() {
         maker.push(Event::CellStarted { cell: id.clone() });
         for name in bad {
             let mut facts = sample::facts(Basis::Emulated);
-            facts.kernel = Some(name.to_owned());
+            // As much of the name as a kernel's release can have.
+            let word = name.replace(|c: char| c == '/' || c.is_whitespace() || c.is_control(), "");
+            facts.kernel = Some(format!("6{word}").parse().unwrap());
             facts.environment.insert(name.to_owned(), name.to_owned().into());
             facts.image_manifest = Some(name.to_owned());
             facts.image_options = sample::strings(&bad);

@@ -11,6 +11,7 @@ use crate::matrix::{CellReport, RunKata};
 use crate::package_change::differing;
 use crate::standing::by_profiles;
 use crate::views::wording;
+use model::kernel::KernelRelease;
 use model::verified::Verdict;
 use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Capability;
@@ -97,8 +98,8 @@ fn differs(site: &Site<'_>, then: &Decided<'_>, now: &Decided<'_>) -> Vec<String
         let unknown = "unknown";
         all.extend(turned(
             "kernel",
-            then.kernel.as_deref().unwrap_or(unknown),
-            now.kernel.as_deref().unwrap_or(unknown),
+            then.kernel.as_ref().map_or(unknown, KernelRelease::as_str),
+            now.kernel.as_ref().map_or(unknown, KernelRelease::as_str),
         ));
         all.extend(turned("basis", wording::basis(Some(then.basis)), wording::basis(Some(now.basis))));
         for profile in katas_then.keys().chain(katas_now.keys()).collect::<BTreeSet<&String>>() {
@@ -224,7 +225,7 @@ mod tests {
         other.options = vec!["--source oci".to_owned()];
         let facts = other.cells[0].facts.as_mut().unwrap();
         facts.versions.insert("virtiofsd".parse().unwrap(), "1.14.0-1".parse().unwrap());
-        facts.kernel = Some("6.13".to_owned());
+        facts.kernel = Some("6.13".parse().unwrap());
         facts.basis = model::verified::Basis::Hardware;
         let found = descriptions(&[of_day(1, |_| None), other]);
         let expected = "supported to unsupported; virtiofsd 1.13.2-1 → 1.14.0-1, kernel 6.12.41+deb13-amd64 → 6.13, basis \

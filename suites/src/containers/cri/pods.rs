@@ -5,7 +5,9 @@ use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::containers::process::{parse_facts, wait_for};
 use crate::ensure;
-use crate::environment::{ContainerRuntime, Containers, Ephemeral, NoCri, PROBE, PodContainer, PodWanted, Process};
+use crate::environment::{
+    ContainerRuntime, Containers, Ephemeral, NoCri, PROBE, PodContainer, PodWanted, Process, named_containerd,
+};
 use crate::row::{Row, row};
 use crate::test::Place;
 
@@ -32,7 +34,7 @@ pub(super) static ROWS: &[Row] = &[
 fn containerd_speaks_cri_v1(containers: &dyn Containers) -> Check {
     match containers.cri() {
         Ok(cri) => {
-            containers.note(format!("containerd {} speaks CRI v1", cri.version()));
+            containers.note(format!("{} speaks CRI v1", named_containerd(cri.version())));
             Ok(())
         }
         Err(none) => Err(judged(none)),
@@ -195,7 +197,7 @@ mod tests {
 
     #[test]
     fn an_older_cri_fails_its_own_test_and_skips_the_others() {
-        let older = NoCri::OnlyV1Alpha2 { containerd: "1.4.13".to_owned() };
+        let older = NoCri::OnlyV1Alpha2 { containerd: "1.4.13".parse().ok() };
         assert!(matches!(judged(older.clone()), Stop::Fail { message, .. } if message.contains("containerd 1.4.13")));
         assert!(matches!(Stop::from(older), Stop::Skip { reason } if reason.contains("containerd 1.4.13")));
         // A skip stays a skip, whatever its text mentions: containerd was not asked.

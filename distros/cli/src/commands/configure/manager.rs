@@ -1,6 +1,7 @@
 //! Checks that the container manager exists: a handler is not written for a manager that is not installed.
 
 use super::super::{Exit, Failed};
+use model::component::Component;
 use model::release::Release;
 use operator::configure::find_containerd_config;
 use root::{Root, RootError};
@@ -13,7 +14,7 @@ pub(super) fn require_containerd(root: &Root, release: &Release) -> anyhow::Resu
         // Errors in the configuration that was found are reported by the code that uses it.
         Ok(_) | Err(_) => return Ok(()),
     }
-    let of_record = release.container_manager.as_ref().filter(|manager| manager.name == "containerd");
+    let of_record = release.container_manager.as_ref().filter(|manager| manager.name == Component::Containerd);
     let signs: Vec<&str> = of_record
         .map(|manager| manager.path.as_str())
         .into_iter()

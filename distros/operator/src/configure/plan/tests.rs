@@ -40,9 +40,9 @@ fn record(text: &str) -> Record {
 /// Returns an inventory with every component, and a QEMU with io_uring.
 fn all() -> Inventory {
     Inventory {
-        hypervisor: Some("/usr/libexec/qemu-kvm".into()),
+        hypervisor: Some("/usr/libexec/qemu-kvm".parse().unwrap()),
         io_uring: Some(true),
-        daemon: Some(FoundVirtiofsd { path: "/usr/libexec/virtiofsd".into(), flavour: Flavour::Rust }),
+        daemon: Some(FoundVirtiofsd { path: "/usr/libexec/virtiofsd".parse().unwrap(), flavour: Flavour::Rust }),
         kernel: Some("/boot/vmlinuz-6".into()),
         ..Inventory::default()
     }
@@ -217,7 +217,7 @@ fn a_filesystem_without_its_device_in_qemu_is_passed_over() {
 #[test]
 fn the_c_daemon_serves_only_profiles_that_pass_its_options() {
     let mut case = Case::new(RECORD, "go-3.1");
-    case.found.daemon = Some(FoundVirtiofsd { path: "/usr/libexec/virtiofsd".into(), flavour: Flavour::C });
+    case.found.daemon = Some(FoundVirtiofsd { path: "/usr/libexec/virtiofsd".parse().unwrap(), flavour: Flavour::C });
     assert_eq!(case.plan().unwrap().share.name(), "virtio-fs");
     case.profile = "rs-4.0";
     let Err(PlanError::NothingWorks { passed_over }) = case.plan() else { panic!("a C daemon under rs-4.0") };
@@ -233,9 +233,10 @@ fn verdicts_on_the_distros_daemon_do_not_apply_to_an_admins_own() {
         RECORD.replace("packages: virtiofsd, path: /usr/libexec", "packages: [], path: /usr/local/libexec");
     let no_fs = "      fs.virtio-fs: {verdict: unsupported, causes: [{component: virtiofsd, message: too old}]}\n";
     let mut case = Case::new(&format!("{own_daemon}verified:\n{}", entry("rs-4.0", "vm", no_fs)), "rs-4.0");
-    case.found.daemon = Some(FoundVirtiofsd { path: "/usr/local/libexec/virtiofsd".into(), flavour: Flavour::Rust });
+    let path: InsidePath = "/usr/local/libexec/virtiofsd".parse().unwrap();
+    case.found.daemon = Some(FoundVirtiofsd { path: path.clone(), flavour: Flavour::Rust });
     let configuration = case.plan().unwrap();
-    assert_eq!(configuration.share, SharedFs::VirtioFs { daemon: "/usr/local/libexec/virtiofsd".into() });
+    assert_eq!(configuration.share, SharedFs::VirtioFs { daemon: path });
     assert!(configuration.notes.iter().any(|n| n.text.contains("never been verified")), "{configuration:?}");
 }
 
@@ -308,15 +309,15 @@ fn a_missing_component_is_reported_with_its_packages_and_path() {
     let Err(PlanError::Missing { missing }) = case.plan() else { panic!("no QEMU") };
     assert_eq!(missing.component, "qemu");
     assert_eq!(missing.packages, ["qemu-kvm"]);
-    assert_eq!(missing.path.as_deref(), Some("/usr/libexec/qemu-kvm"));
+    assert_eq!(missing.path, "/usr/libexec/qemu-kvm".parse().ok());
     case.found = Inventory { daemon: None, ..all() };
     let Err(PlanError::Missing { missing }) = case.plan() else { panic!("no virtiofsd") };
     assert_eq!(missing.packages, ["virtiofsd"]);
-    assert_eq!(missing.path.as_deref(), Some("/usr/libexec/virtiofsd"));
+    assert_eq!(missing.path, "/usr/libexec/virtiofsd".parse().ok());
     case.found = Inventory { kernel: None, ..all() };
     let Err(PlanError::Missing { missing }) = case.plan() else { panic!("no kernel") };
     assert_eq!(missing.packages, ["kernel"]);
-    assert_eq!(missing.path.as_deref(), Some("/boot/vmlinuz-*"));
+    assert_eq!(missing.path, "/boot/vmlinuz-*".parse().ok());
     let case = Case::new(&RECORD.replace("vmm: {name: qemu", "vmm: {name: firecracker"), "rs-4.0");
     assert!(matches!(case.plan(), Err(PlanError::NotPackaged { component: Component::Qemu, .. })));
 }
@@ -329,7 +330,7 @@ fn installing_packages_is_preferred_to_forcing_a_filesystem() {
     case.force = true;
     assert!(matches!(case.plan(), Err(PlanError::Missing { .. })));
     // With nothing to install, force chooses the other filesystem.
-    case.found.daemon = Some(FoundVirtiofsd { path: "/usr/libexec/virtiofsd".into(), flavour: Flavour::C });
+    case.found.daemon = Some(FoundVirtiofsd { path: "/usr/libexec/virtiofsd".parse().unwrap(), flavour: Flavour::C });
     let configuration = case.plan().unwrap();
     assert_eq!((configuration.share, configuration.production), (SharedFs::Virtio9p, false));
 }

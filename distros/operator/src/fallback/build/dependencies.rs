@@ -1,5 +1,6 @@
 //! Packages that a build needs, by package manager.
 
+use model::distro::Target;
 use model::package_manager::PackageManager;
 use model::release::Release;
 use model::shell::quoted;
@@ -14,7 +15,7 @@ struct Build {
 }
 
 /// The release that instructions were tried on.
-pub(super) const BOOKWORM: &str = "debian:12";
+pub(super) const BOOKWORM: Target = Target::constant("debian", "12");
 
 const APT: Build = Build {
     install: "apt-get update && apt-get install -y --no-install-recommends",
@@ -200,7 +201,7 @@ pub(super) fn of_qemu(manager: PackageManager) -> Vec<&'static str> {
 
 /// Returns whether the release is Debian 12, whose rustc is too old, or derives from it.
 pub(super) fn is_bookworm(release: &Release) -> bool {
-    release.is_or_derives_from(BOOKWORM)
+    release.is_or_derives_from(&BOOKWORM)
 }
 
 /// Returns the command that installs packages.

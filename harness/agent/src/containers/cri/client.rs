@@ -5,6 +5,7 @@
 //! A runtime on the caller's own thread drives the connection while a call waits; nothing runs between calls.
 
 use super::messages::{VersionRequest, VersionResponse};
+use model::program_version::ProgramVersion;
 use model::sync::locked;
 use prost::Message;
 use std::path::Path;
@@ -64,10 +65,10 @@ pub(super) enum CallError {
 /// API versions of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum SupportedCri {
-    /// The current version; with the server's own version.
-    V1(String),
-    /// Only the preceding version; with the server's own version.
-    OnlyV1Alpha2(String),
+    /// The current version; with the server's own version, if it states one.
+    V1(Option<ProgramVersion>),
+    /// Only the preceding version; likewise.
+    OnlyV1Alpha2(Option<ProgramVersion>),
     /// Neither: the server's CRI plugin is not loaded.
     Neither,
 }
@@ -100,12 +101,12 @@ impl Client {
             self.call_of::<_, VersionResponse>(version, RUNTIME, "Version", request, deadline)
         };
         match query(V1) {
-            Ok(reply) => return Ok(SupportedCri::V1(reply.runtime_version)),
+            Ok(reply) => return Ok(SupportedCri::V1(reply.runtime_version.parse().ok())),
             Err(CallError::Unknown { .. }) => {}
             Err(other) => return Err(other),
         }
         match query(V1ALPHA2) {
-            Ok(reply) => Ok(SupportedCri::OnlyV1Alpha2(reply.runtime_version)),
+            Ok(reply) => Ok(SupportedCri::OnlyV1Alpha2(reply.runtime_version.parse().ok())),
             Err(CallError::Unknown { .. }) => Ok(SupportedCri::Neither),
             Err(other) => Err(other),
         }

@@ -16,6 +16,7 @@ use crate::containers::network::ip;
 use crate::containers::settings::Settings;
 use crate::process::{kill_group, signal, wait};
 use crate::system;
+use model::program_version::ProgramVersion;
 use model::sync::locked;
 use operator::configure::kata_handler;
 use prost::Message;
@@ -52,8 +53,8 @@ pub struct CriInstance {
     running: Mutex<Running>,
     registry: Registry,
     client: Client,
-    /// Version that containerd reports: only displayed, nothing depends on it.
-    pub(super) version: String,
+    /// Version that containerd reports, if it does: only displayed, nothing depends on it.
+    pub(super) version: Option<ProgramVersion>,
     next: AtomicU64,
     /// Pods that were started, for finding their remains.
     pods: Mutex<Vec<String>>,
@@ -106,7 +107,7 @@ impl CriInstance {
             running: Mutex::new(running),
             registry,
             client,
-            version: String::new(),
+            version: None,
             next: AtomicU64::new(1),
             pods: Mutex::default(),
         };
@@ -115,7 +116,7 @@ impl CriInstance {
     }
 
     /// Waits until containerd supports CRI v1 and is ready; returns its version.
-    fn wait_until_it_serves(&self) -> Result<String, NoCri> {
+    fn wait_until_it_serves(&self) -> Result<Option<ProgramVersion>, NoCri> {
         let end = Instant::now() + START;
         loop {
             let supported = self.client.supported_cri(CALL);
@@ -280,8 +281,8 @@ impl NotReady {
     }
 }
 
-/// Returns the server's own version if it supports CRI v1; `None` as long as it supports no version.
-fn version(supported: SupportedCri) -> Result<Option<String>, NoCri> {
+/// Returns the server's own version, if it states one, if it supports CRI v1; `None` as long as it supports no version.
+fn version(supported: SupportedCri) -> Result<Option<Option<ProgramVersion>>, NoCri> {
     match supported {
         SupportedCri::V1(version) => Ok(Some(version)),
         SupportedCri::OnlyV1Alpha2(containerd) => Err(NoCri::OnlyV1Alpha2 { containerd }),
@@ -402,10 +403,12 @@ mod tests {
 
     #[test]
     fn an_older_cri_version_is_distinguished_from_no_cri_yet() {
-        assert_eq!(version(SupportedCri::V1("2.1.4".to_owned())), Ok(Some("2.1.4".to_owned())));
+        let stated = |text: &str| text.parse::<ProgramVersion>().ok();
+        assert_eq!(version(SupportedCri::V1(stated("2.1.4"))), Ok(Some(stated("2.1.4"))));
+        assert_eq!(version(SupportedCri::V1(stated(""))), Ok(Some(None)));
         assert_eq!(version(SupportedCri::Neither), Ok(None));
-        let older = NoCri::OnlyV1Alpha2 { containerd: "1.4.13".to_owned() };
-        assert_eq!(version(SupportedCri::OnlyV1Alpha2("1.4.13".to_owned())), Err(older));
+        let older = NoCri::OnlyV1Alpha2 { containerd: stated("1.4.13") };
+        assert_eq!(version(SupportedCri::OnlyV1Alpha2(stated("1.4.13"))), Err(older));
     }
 
     #[test]

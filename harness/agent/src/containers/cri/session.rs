@@ -13,6 +13,7 @@ use super::messages::{
 use super::streams::{Streams, StreamsError};
 use super::systemd;
 use crate::containers::{host, shim};
+use model::program_version::ProgramVersion;
 use model::sync::locked;
 use pod::RunningPod;
 use prost::Message;
@@ -140,8 +141,8 @@ impl<'a> CriSession<'a> {
 }
 
 impl Cri for CriSession<'_> {
-    fn version(&self) -> &str {
-        &self.instance.version
+    fn version(&self) -> Option<&ProgramVersion> {
+        self.instance.version.as_ref()
     }
 
     fn pull(&self) -> Result<String, Stop> {

@@ -20,11 +20,7 @@ impl Machine {
                        shared_fs = \"virtio-fs\"\n[agent.kata]\n[runtime]\n";
         let machine = Machine {
             root: Root::new(dir.path()).unwrap(),
-            claims: Claims {
-                kernel: "6.12".to_owned(),
-                vmlinuz: "/boot/vmlinuz-6.12".to_owned(),
-                ..Claims::of(release)
-            },
+            claims: Claims { vmlinuz: "/boot/vmlinuz-6.12".to_owned(), ..Claims::of(release, "6.12".parse().unwrap()) },
             dir,
         };
         for (path, text) in [
@@ -101,7 +97,7 @@ fn an_unsuitable_virtiofsd_is_configured_anyway() {
 fn the_configuration_names_a_candidate_component() {
     let mut machine = Machine::new();
     machine.put("k/virtiofsd", "shared-dir");
-    machine.claims.candidates.insert(Component::Virtiofsd, "/k/virtiofsd".to_owned());
+    machine.claims.candidates.insert(Component::Virtiofsd, "/k/virtiofsd".parse().unwrap());
     let go = machine.configure(&kata(Runtime::Go)).unwrap();
     assert!(go.text.contains("virtio_fs_daemon = \"/k/virtiofsd\""), "{}", go.text);
 }

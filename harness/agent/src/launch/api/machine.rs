@@ -2,6 +2,7 @@
 
 use super::ApiGuest;
 use crate::process::{kill_group, wait};
+use model::kernel::KernelRelease;
 use model::profile::{ModuleUse, Profile};
 use protocol::client::Client;
 use protocol::message::{GuestReply, GuestRequest};
@@ -46,7 +47,7 @@ impl Machine for ApiGuest {
         self.load(used_for)
     }
 
-    fn kernel(&self) -> &str {
+    fn kernel(&self) -> &KernelRelease {
         &self.kernel
     }
 

@@ -220,7 +220,7 @@ fn guest(
     claims: &Claims,
     paths: &GuestPaths,
 ) -> Result<Guest, Stop> {
-    let program = claims.other_vmm(vmm).ok_or_else(|| Stop::error(format!("there is no {vmm}")))?.to_owned();
+    let program = claims.other_vmm(vmm).ok_or_else(|| Stop::error(format!("there is no {vmm}")))?.to_string();
     let vmlinux = match &claims.elf_kernel {
         Some(ElfKernel::Made { path, .. }) => path.clone(),
         Some(ElfKernel::Absent | ElfKernel::Refused { .. }) | None => {

@@ -4,6 +4,7 @@ use super::RunningGuest;
 use crate::launch::compose;
 use crate::log::Log;
 use crate::process::{kill_group, wait};
+use model::kernel::KernelRelease;
 use model::profile::{ModuleUse, Profile};
 use protocol::client::Client;
 use protocol::message::{GuestReply, GuestRequest};
@@ -91,7 +92,7 @@ impl Machine for RunningGuest {
         self.request(request, self.deadlines.modules, "loading modules").map(drop)
     }
 
-    fn kernel(&self) -> &str {
+    fn kernel(&self) -> &KernelRelease {
         &self.kernel
     }
 
