@@ -5,6 +5,7 @@ use crate::diagnostic::{Diagnostic, Fix, MAX_FINDINGS, finish, is_direction_cont
 use crate::distro::{self, DistroId, ReleaseVersion};
 use crate::fact::{Confidence, Fact, PerArch};
 use crate::package_manager::PackageManager;
+use crate::profile::ProfileName;
 use crate::suggest::{listed, nearest};
 use crate::syntax::{self, MapEntry, Node, NodeKind};
 use jiff::civil::Date;
@@ -164,6 +165,25 @@ impl Decoder<'_> {
         match &node.kind {
             NodeKind::List(items) => self.all(items, |d, i| d.name(i, what)),
             _ => Some(vec![self.name(node, what)?]),
+        }
+    }
+
+    /// Reads a profile's name; whether there is such a profile is not checked.
+    pub(crate) fn profile(&mut self, node: &Node, what: &str) -> Option<ProfileName> {
+        match self.string(node, what)?.parse::<ProfileName>() {
+            Ok(name) => Some(name),
+            Err(error) => {
+                self.error("bad-name", node.span.clone(), format!("{what}: {error}"));
+                None
+            }
+        }
+    }
+
+    /// Reads a profile's name or a list of them; see [`Decoder::profile`].
+    pub(crate) fn profiles(&mut self, node: &Node, what: &str) -> Option<Vec<ProfileName>> {
+        match &node.kind {
+            NodeKind::List(items) => self.all(items, |d, i| d.profile(i, what)),
+            _ => Some(vec![self.profile(node, what)?]),
         }
     }
 

@@ -58,12 +58,12 @@ pub(crate) fn is_release_name(text: &str) -> bool {
 }
 
 /// Whether a text is one word of these characters, at most [`MAX`] bytes long, and neither an option nor a hidden file.
-fn is_word(text: &str, is_plain: impl Fn(char) -> bool) -> bool {
+pub(crate) fn is_word(text: &str, is_plain: impl Fn(char) -> bool) -> bool {
     !text.is_empty() && text.len() <= MAX && text.chars().all(is_plain) && !text.starts_with(['-', '.'])
 }
 
-/// Implements what both types share: they are built only from texts that `$is` accepts, and serialized, displayed and
-/// compared as their text.
+/// Implements what types of checked texts share: they are built only from texts that `$is` accepts, and serialized,
+/// displayed and compared as their text.
 macro_rules! checked_text {
     ($name:ident, $error:ident, $is:ident) => {
         impl $name {
@@ -130,6 +130,8 @@ macro_rules! checked_text {
         }
     };
 }
+
+pub(crate) use checked_text;
 
 checked_text!(DistroId, NotADistroId, is_id);
 checked_text!(ReleaseVersion, NotAReleaseVersion, is_release_name);

@@ -12,7 +12,7 @@ use crate::distro::DistroId;
 use crate::environment::Environment;
 use crate::package::{PackageName, PackageVersion};
 use crate::package_manager::PackageManager;
-use crate::profile::Profile;
+use crate::profile::{Profile, ProfileName};
 use crate::source::{RecordError, SourceLocation};
 use crate::version_order::compare;
 use jiff::civil::Date;
@@ -61,7 +61,7 @@ pub struct KnownIssue {
     /// The affected versions.
     pub versions: VersionRange,
     /// Profiles in which the failure occurs; all if empty.
-    pub profiles: Vec<String>,
+    pub profiles: Vec<ProfileName>,
     /// Environments in which the failure occurs; all if empty.
     pub environments: Vec<Environment>,
     /// Address of the bug report.

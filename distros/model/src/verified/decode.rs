@@ -47,7 +47,7 @@ fn entry(d: &mut Decoder<'_>, node: &Node) -> Option<VerifiedEntry> {
     let bases: Vec<(&str, Basis)> = Basis::ALL.iter().map(|b| (b.name(), *b)).collect();
     let text = |d: &mut Decoder<'_>, key: &str| d.required(node, key).and_then(|n| d.string(n, key));
     let release = d.required(node, "release").and_then(|n| d.version(n, "release"));
-    let profile = text(d, "profile");
+    let profile = d.required(node, "profile").and_then(|n| d.profile(n, "profile"));
     let places: Vec<(&str, Environment)> = Environment::ALL.iter().map(|e| (e.name(), *e)).collect();
     let environment = d.required(node, "environment");
     let environment = environment.and_then(|n| d.word(n, "environment", "unknown-environment", &places));

@@ -40,7 +40,7 @@ fn entry(release: &str, profile: &str) -> VerifiedEntry {
     VerifiedEntry {
         release: release.parse().unwrap(),
         arch: Arch::X86_64,
-        profile: profile.into(),
+        profile: profile.parse().unwrap(),
         environment: crate::environment::Environment::Container,
         basis: Basis::Emulated,
         tested: jiff::civil::date(2026, 11, 21),
