@@ -12,6 +12,7 @@ mod state;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
+use model::profile::ProfileName;
 use model::sync::locked;
 use render::Size;
 use reports::journal::{CellId, Event};
@@ -228,7 +229,7 @@ impl CellLine {
     }
 
     /// Sets the cell's tests, each with its profiles, and those that had ended before, by profile.
-    pub fn plan(&self, tests: &[(&str, &[String])], before: &BTreeSet<(String, String)>) {
+    pub fn plan(&self, tests: &[(&str, &[ProfileName])], before: &BTreeSet<(ProfileName, String)>) {
         locked(&self.progress.0.state).plan(&self.cell, tests, before);
     }
 

@@ -30,6 +30,7 @@
 pub use attempts::Attempts;
 
 use crate::plan::{PlannedTest, Unit, remaining};
+use model::profile::ProfileName;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 use suites::outcome::Outcome;
@@ -53,10 +54,10 @@ fn lost_outcome() -> Outcome {
 }
 
 /// A test under one profile: the profile's name, the test's id.
-type Key = (String, String);
+type Key = (ProfileName, String);
 
-fn key(planned: &PlannedTest, profile: &str) -> Key {
-    (profile.to_owned(), planned.test.id.clone())
+fn key(planned: &PlannedTest, profile: &ProfileName) -> Key {
+    (profile.clone(), planned.test.id.clone())
 }
 
 /// The tests of a cell, across its environments.
@@ -77,7 +78,7 @@ pub struct Schedule {
     /// The outcome of each finished test.
     outcomes: BTreeMap<Key, Outcome>,
     /// The running tests: by profiles and id, the number and the start of the attempt.
-    under_way: BTreeMap<(Vec<String>, String), (u32, Instant)>,
+    under_way: BTreeMap<(Vec<ProfileName>, String), (u32, Instant)>,
     /// Number of guests that were started.
     guests: u32,
     /// Number of machines that were lost during each test.
@@ -138,7 +139,7 @@ pub enum RestartReason {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interrupted {
     /// The profiles that it was run for.
-    pub profiles: Vec<String>,
+    pub profiles: Vec<ProfileName>,
     /// The id of the test.
     pub test: String,
     /// The number of the attempt, from 1.
@@ -223,14 +224,14 @@ impl Schedule {
     }
 
     /// Records the start of an attempt.
-    pub fn started(&mut self, profiles: &[String], test: &str, attempt: u32, now: Instant) {
+    pub fn started(&mut self, profiles: &[ProfileName], test: &str, attempt: u32, now: Instant) {
         self.under_way.insert((profiles.to_vec(), test.to_owned()), (attempt, now));
     }
 
     /// Records the end of an attempt; `unanswered` is true if one of Kata's sandboxes did not answer.
     pub fn finished(
         &mut self,
-        profiles: &[String],
+        profiles: &[ProfileName],
         test: &str,
         attempt: u32,
         outcome: &Outcome,
@@ -252,8 +253,8 @@ impl Schedule {
     }
 
     /// Returns, for each profile, the finished test that blocks this one because it did not pass, if any.
-    pub fn blockers(&self, planned: &PlannedTest) -> Vec<(String, Option<String>)> {
-        let of = |profile: &String| {
+    pub fn blockers(&self, planned: &PlannedTest) -> Vec<(ProfileName, Option<String>)> {
+        let of = |profile: &ProfileName| {
             let stands = |id: &&String| {
                 let outcome = self.outcomes.get(&(profile.clone(), (*id).clone()));
                 outcome.is_some_and(|outcome| *outcome != Outcome::Pass)

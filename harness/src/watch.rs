@@ -85,7 +85,7 @@ mod tests {
     fn started(test: &str, attempt: u32) -> Event {
         Event::TestStarted {
             cell: cell(),
-            profiles: vec!["a".to_owned(), "b".to_owned()],
+            profiles: vec!["a".parse().unwrap(), "b".parse().unwrap()],
             test: test.to_owned(),
             attempt,
         }

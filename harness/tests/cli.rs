@@ -852,7 +852,7 @@ fn killed_run(dir: &Path) {
         arch: model::arch::Arch::X86_64,
         environment: Environment::Container,
     };
-    let profiles = vec!["go-3.29".to_owned()];
+    let profiles: Vec<model::profile::ProfileName> = vec!["go-3.29".parse().unwrap()];
     let mut journal = Writer::create(dir).unwrap();
     journal
         .append(Event::RunStarted {

@@ -10,7 +10,7 @@
 use jiff::Timestamp;
 use model::package::{PackageName, PackageVersion};
 use model::procfs;
-use model::profile::Profile;
+use model::profile::{Profile, ProfileName};
 use model::verified::Basis;
 use reports::journal::{
     Accelerator, CellFacts, CellId, Environment, Event, FILE, JournalEntry, Phase, ProbeAnswer, SCHEMA,
@@ -124,7 +124,7 @@ fn make(dir: &Path, targets: usize, tests: &[(&Profile, &Test)]) -> Result<(), B
     };
     let cells = (0..targets).map(|number| format!("debian:release-{number}/x86_64/container").parse::<CellId>());
     let cells: Vec<CellId> = cells.collect::<Result<_, _>>()?;
-    let mut profiles: Vec<String> = tests.iter().map(|(profile, _)| profile.name.clone()).collect();
+    let mut profiles: Vec<ProfileName> = tests.iter().map(|(profile, _)| profile.name.clone()).collect();
     profiles.dedup();
     put(Event::RunStarted {
         schema: SCHEMA,

@@ -10,6 +10,7 @@ use crate::journal::CellId;
 use crate::package_change::differing;
 use crate::standing::{Change, Effect, ProfileStanding, Standings, compare};
 use crate::verdict::Judgement;
+use model::profile::ProfileName;
 use model::verified::Verdict;
 use serde::Serialize;
 use side::Known;
@@ -52,7 +53,7 @@ pub struct Difference {
 struct VerdictTurn {
     cell: CellId,
     capability: Capability,
-    profiles: Vec<String>,
+    profiles: Vec<ProfileName>,
     was: Option<Verdict>,
     is: Option<Verdict>,
     /// The kind of change, in the reports' words.
@@ -70,7 +71,7 @@ struct VerdictTurn {
 struct NotCompared {
     cell: CellId,
     capabilities: Vec<Capability>,
-    profiles: Vec<String>,
+    profiles: Vec<ProfileName>,
     /// Why the whole cell was not judged; null if some of its tests were in error.
     why: Option<String>,
 }
@@ -181,7 +182,7 @@ impl Difference {
 /// A cell under a profile that both sides know.
 struct Pair<'s> {
     cell: &'s CellId,
-    profile: &'s str,
+    profile: &'s ProfileName,
     before: &'s Known,
     now: &'s Known,
     /// The comparison with the record, if the record is the earlier side.
@@ -206,7 +207,7 @@ impl Pair<'_> {
 
 fn pairs<'s>(before: &'s Side, after: &'s Side, standings: Option<&'s Standings<'s>>) -> Vec<Pair<'s>> {
     let both = after.known.iter().filter_map(|(key, now)| Some((key, before.known.get(key)?, now)));
-    let pair = |((cell, profile), before, now): (&'s (CellId, String), &'s Known, &'s Known)| {
+    let pair = |((cell, profile), before, now): (&'s (CellId, ProfileName), &'s Known, &'s Known)| {
         let standing = standings.and_then(|standings| record::standing(standings, cell, profile));
         Pair { cell, profile, before, now, standing }
     };
@@ -225,7 +226,7 @@ struct Turn<'s> {
 }
 
 impl Turn<'_> {
-    fn of(self, profiles: Vec<String>) -> VerdictTurn {
+    fn of(self, profiles: Vec<ProfileName>) -> VerdictTurn {
         let Turn { cell, capability, was, is, change, effect } = self;
         let (worse, unjudged) = (effect == Effect::Worse, effect == Effect::Unjudged);
         VerdictTurn { cell: cell.clone(), capability, profiles, was, is, change, worse, unjudged }
@@ -234,7 +235,7 @@ impl Turn<'_> {
 
 /// Returns the verdicts that differ between two runs, by the same rule as against the record ([`compare`]).
 fn verdicts(both: &[Pair<'_>]) -> Vec<VerdictTurn> {
-    let mut all: BTreeMap<Turn<'_>, Vec<String>> = BTreeMap::new();
+    let mut all: BTreeMap<Turn<'_>, Vec<ProfileName>> = BTreeMap::new();
     for &Pair { cell, profile, before, now, .. } in both {
         let is_requested = |c: &&Capability| !before.not_requested.contains(*c) && !now.not_requested.contains(*c);
         let all_of = before.judged.keys().chain(now.judged.keys()).filter(is_requested);
@@ -248,7 +249,7 @@ fn verdicts(both: &[Pair<'_>]) -> Vec<VerdictTurn> {
             let compared = found.map(|found| compare(was, true, found, false));
             let (change, effect) = compared.unwrap_or((Change::Same, Effect::None));
             let turn = Turn { cell, capability: *capability, was, is, change, effect };
-            all.entry(turn).or_default().push(profile.to_owned());
+            all.entry(turn).or_default().push(profile.clone());
         }
     }
     all.into_iter().map(|(turn, profiles)| turn.of(profiles)).collect()
@@ -257,17 +258,17 @@ fn verdicts(both: &[Pair<'_>]) -> Vec<VerdictTurn> {
 /// Returns what the earlier side could not judge, each list of capabilities once for all profiles that it applies to.
 fn not_compared(both: &[Pair<'_>]) -> Vec<NotCompared> {
     type Place<'s> = (&'s CellId, Vec<Capability>, Option<&'s str>);
-    let mut all: BTreeMap<Place<'_>, Vec<String>> = BTreeMap::new();
+    let mut all: BTreeMap<Place<'_>, Vec<ProfileName>> = BTreeMap::new();
     for &Pair { cell, profile, before, now, .. } in both {
         let is_open = |(capability, judged): &(&Capability, &Judgement)| {
             judged.verdict == Verdict::Inconclusive && !now.not_requested.contains(*capability)
         };
         let open: Vec<Capability> = before.judged.iter().filter(is_open).map(|(capability, _)| *capability).collect();
         if !open.is_empty() {
-            all.entry((cell, open, before.lost.as_deref())).or_default().push(profile.to_owned());
+            all.entry((cell, open, before.lost.as_deref())).or_default().push(profile.clone());
         }
     }
-    let entry = |((cell, capabilities, why), profiles): (Place<'_>, Vec<String>)| NotCompared {
+    let entry = |((cell, capabilities, why), profiles): (Place<'_>, Vec<ProfileName>)| NotCompared {
         cell: cell.clone(),
         capabilities,
         profiles,

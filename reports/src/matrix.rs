@@ -10,7 +10,7 @@ use crate::verdict::agreement::{self, Repetition};
 use crate::verdict::{Evidence, Judgement, Requirements, judge, test_set};
 use jiff::Timestamp;
 use model::environment::Environment;
-use model::profile::Profile;
+use model::profile::{Profile, ProfileName};
 use model::record::Record;
 use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Capability;
@@ -18,10 +18,10 @@ use suites::catalogue::Test;
 use suites::outcome::Outcome;
 
 /// Profile → capability → judgement.
-pub type Judgements = BTreeMap<String, BTreeMap<Capability, Judgement>>;
+pub type Judgements = BTreeMap<ProfileName, BTreeMap<Capability, Judgement>>;
 
 /// Profile → test → why its failure blames no component.
-pub type Doubts = BTreeMap<String, BTreeMap<String, String>>;
+pub type Doubts = BTreeMap<ProfileName, BTreeMap<String, String>>;
 
 /// The results of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub struct Matrix {
     /// The profiles, in the order asked for.
     pub profiles: Vec<ProfileHead>,
     /// Profiles that the journal names but that are unknown here: they cannot be judged.
-    pub unknown_profiles: Vec<String>,
+    pub unknown_profiles: Vec<ProfileName>,
     /// The cells.
     pub cells: Vec<CellReport>,
     /// Conflicts between runs that were merged.
@@ -66,7 +66,7 @@ pub struct Matrix {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProfileHead {
     /// `go-3.29`.
-    pub name: String,
+    pub name: ProfileName,
     /// The range of Kata versions.
     pub range: String,
     /// Whether upstream maintains it.
@@ -102,10 +102,10 @@ pub fn matrix(journal: &Journal, catalogue: &[Test], profiles: &[Profile]) -> Ma
 /// shows now.
 pub fn matrix_beside(journal: &Journal, catalogue: &[Test], profiles: &[Profile], records: &[&Record]) -> Matrix {
     let run = fold(journal);
-    let known = |name: &String| profiles.iter().find(|p| p.name == *name);
+    let known = |name: &ProfileName| profiles.iter().find(|p| p.name == *name);
     let (requested, unknown): (Vec<_>, Vec<_>) = run.profiles.iter().partition(|name| known(name).is_some());
     let requested: Vec<&Profile> = requested.into_iter().filter_map(known).collect();
-    let unknown_profiles: Vec<String> = unknown.into_iter().cloned().collect();
+    let unknown_profiles: Vec<ProfileName> = unknown.into_iter().cloned().collect();
     let Run {
         id,
         harness,
@@ -205,17 +205,16 @@ fn judgements(
     let (none, of_cell) = (Vec::new(), by_profile(&cell.instances));
     let container = container.map(|cell| (cell, by_profile(&cell.instances)));
     let judged = requirements.iter().map(|requirements| {
-        let profile = requirements.profile().name.as_str();
+        let profile = &requirements.profile().name;
         let elsewhere = container
             .as_ref()
-            .map(|(cell, all)| evidence(Environment::Container, cell, all.get(profile).unwrap_or(&none)));
-        let instances = of_cell.get(profile).unwrap_or(&none);
+            .map(|(cell, all)| evidence(Environment::Container, cell, all.get(profile.as_str()).unwrap_or(&none)));
+        let instances = of_cell.get(profile.as_str()).unwrap_or(&none);
         let known = evidence(id.environment, cell, instances);
         let failed = failed(&known);
         let before = before.failures(id, cell, profile);
         let weighed = agreement::weigh(catalogue, known, &repeated(instances), elsewhere.as_ref(), &before);
-        let name = || profile.to_owned();
-        ((name(), judge(requirements, &weighed)), (name(), doubts(failed, &weighed)))
+        ((profile.clone(), judge(requirements, &weighed)), (profile.clone(), doubts(failed, &weighed)))
     });
     judged.unzip()
 }
@@ -249,8 +248,8 @@ fn report(
         (place(a), &a.test, &a.profiles).cmp(&(place(b), &b.test, &b.profiles))
     });
     let facts = cell.facts.iter().flat_map(|facts| &facts.environment);
-    let katas =
-        facts.filter_map(|(name, answer)| Some((name.strip_prefix("kata-")?.to_owned(), RunKata::of(answer.words()))));
+    let katas = facts
+        .filter_map(|(name, answer)| Some((name.strip_prefix("kata-")?.parse().ok()?, RunKata::of(answer.words()))));
     CellReport {
         cell: id,
         katas: katas.collect(),

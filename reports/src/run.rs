@@ -14,6 +14,7 @@ use crate::verdict::FinalOutcome;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use model::profile::ProfileName;
 use std::collections::BTreeMap;
 use std::fmt;
 use suites::outcome::Outcome;
@@ -28,7 +29,7 @@ pub struct Run {
     /// The origin of the run.
     pub provenance: Provenance,
     /// The profiles asked for, in that order.
-    pub profiles: Vec<String>,
+    pub profiles: Vec<ProfileName>,
     /// The test filter, if no cell was asked for all tests; of merged runs, that of the last one.
     pub filter: Option<RunFilter>,
     /// Whether the distro or the records were overlaid.
@@ -139,7 +140,7 @@ fn between(from: Timestamp, to: Timestamp) -> u64 {
 #[serde(rename_all = "kebab-case")]
 pub struct GuestLaunch {
     /// The profiles that share the configuration.
-    pub profiles: Vec<String>,
+    pub profiles: Vec<ProfileName>,
     /// The configuration's name.
     pub configuration: String,
     /// QEMU's arguments.
@@ -174,7 +175,7 @@ impl fmt::Display for CellFailure {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TestRun {
     /// The profiles that the result counts for.
-    pub profiles: Vec<String>,
+    pub profiles: Vec<ProfileName>,
     /// The test's id.
     pub test: String,
     /// The attempts, in order; at least one.

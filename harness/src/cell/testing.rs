@@ -7,6 +7,7 @@ use crate::plan::{Cell, PlannedTest, Unit};
 use crate::schedule::{AfterAttempt, Schedule};
 use agent::environment::probe::lacking;
 use agent::launch::deadlines::{Deadlines, patience};
+use model::profile::ProfileName;
 use model::sync::locked;
 use protocol::facts::{self, Facts};
 use protocol::message::{EnvironmentReply, EnvironmentRequest, Launched};
@@ -45,7 +46,7 @@ struct Started {
 struct Attempt<'a> {
     unit: &'a Unit,
     planned: &'a PlannedTest,
-    profiles: &'a [String],
+    profiles: &'a [ProfileName],
     number: u32,
 }
 
@@ -62,7 +63,7 @@ struct Attempted {
 
 /// An attempt that is over.
 pub(super) struct FinishedAttempt<'a> {
-    pub(super) profiles: &'a [String],
+    pub(super) profiles: &'a [ProfileName],
     pub(super) test: &'a str,
     pub(super) attempt: u32,
     pub(super) outcome: Outcome,
@@ -237,7 +238,7 @@ impl Testing {
 
     /// Returns the profiles under which no finished test blocks this one; under the others, records the test as
     /// blocked.
-    fn not_blocked(&self, planned: &PlannedTest) -> Vec<String> {
+    fn not_blocked(&self, planned: &PlannedTest) -> Vec<ProfileName> {
         let mut free = Vec::new();
         let blockers = locked(&self.schedule).blockers(planned);
         for (profile, blocker) in blockers {
@@ -249,14 +250,14 @@ impl Testing {
         free
     }
 
-    fn started(&self, profiles: &[String], test: &str, attempt: u32) {
+    fn started(&self, profiles: &[ProfileName], test: &str, attempt: u32) {
         locked(&self.schedule).started(profiles, test, attempt, Instant::now());
         let (cell, profiles, test) = (self.cell.id.clone(), profiles.to_vec(), test.to_owned());
         self.output.write(Event::TestStarted { cell, profiles, test, attempt });
     }
 
     /// Records an outcome without an attempt.
-    fn finish_without_running(&self, profiles: &[String], test: &str, outcome: Outcome) {
+    fn finish_without_running(&self, profiles: &[ProfileName], test: &str, outcome: Outcome) {
         let attempt = locked(&self.schedule).first_attempt(profiles, test);
         self.started(profiles, test, attempt);
         let (guests, notes, artifacts) = (Vec::new(), Vec::new(), Vec::new());

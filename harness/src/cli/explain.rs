@@ -42,7 +42,7 @@ pub(super) fn list(what: &ListArguments) -> anyhow::Result<Exit> {
                     (false, false) => "not released",
                 };
                 let text = format!("Kata {} ({upkeep}), taken from {}", profile.range, profile.tag);
-                rows.push((profile.name.clone(), text, serde_json::to_value(profile)?));
+                rows.push((profile.name.to_string(), text, serde_json::to_value(profile)?));
             }
         }
         ListWhat::Releases => {

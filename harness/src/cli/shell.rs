@@ -243,7 +243,7 @@ fn like(what: &ShellArguments, case: &Case, out: PathBuf) -> anyhow::Result<RunA
         like.kata.clone_from(&what.kata);
     }
     like.components.clone_from(&what.components);
-    like.profiles = vec![case.profile.clone()];
+    like.profiles = vec![case.profile.to_string()];
     like.filter = Some(case.test.clone());
     like.out = Some(out);
     like.records.clone_from(&what.records);

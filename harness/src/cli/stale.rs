@@ -10,6 +10,7 @@ use jiff::civil::Date;
 use model::arch::Arch;
 use model::database::Database;
 use model::package::{PackageName, PackageVersion};
+use model::profile::ProfileName;
 use model::release::Release;
 use model::verified::VerifiedEntry;
 use model::version_order::compare;
@@ -61,7 +62,7 @@ struct RecordedEntry {
     cell: CellId,
     release: String,
     arch: Arch,
-    profile: String,
+    profile: ProfileName,
     environment: Environment,
     tested: Date,
     /// Empty if the entry is not known to be stale.
@@ -293,7 +294,7 @@ mod tests {
         VerifiedEntry {
             release: "13".parse().unwrap(),
             arch: Arch::X86_64,
-            profile: "go-3.32".to_owned(),
+            profile: "go-3.32".parse().unwrap(),
             environment: Environment::Container,
             basis: Basis::Emulated,
             tested: date(2026, 11, 1),
@@ -354,7 +355,7 @@ mod tests {
             cell: "debian:13/x86_64/vm".parse().unwrap(),
             release: "debian:13".to_owned(),
             arch: Arch::X86_64,
-            profile: profile.to_owned(),
+            profile: profile.parse().unwrap(),
             environment: Environment::Vm,
             tested: date(2026, 11, 1),
             reasons,

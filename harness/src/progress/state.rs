@@ -5,6 +5,7 @@
 
 use super::fit::clean;
 use jiff::Timestamp;
+use model::profile::ProfileName;
 use reports::journal::{CellId, Event};
 use reports::redact;
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,7 +49,7 @@ pub(super) enum Stage {
 }
 
 /// The key of tests that share a result: their id, and the profiles that it counts for.
-type Shared = (String, Vec<String>);
+type Shared = (String, Vec<ProfileName>);
 
 /// The progress of a cell.
 #[derive(Debug, Default)]
@@ -104,7 +105,7 @@ enum Bad {
 #[derive(Debug, Default)]
 struct Open {
     /// The place in the plan of each profile and test.
-    places: BTreeMap<(String, String), usize>,
+    places: BTreeMap<(ProfileName, String), usize>,
     /// Number of profiles for which each place still waits.
     waits_for: Vec<usize>,
 }
@@ -198,7 +199,12 @@ impl RunProgress {
     }
 
     /// Sets the tests of a cell, each with its profiles, and those that had ended before the run was resumed.
-    pub(super) fn plan(&mut self, id: &CellId, tests: &[(&str, &[String])], before: &BTreeSet<(String, String)>) {
+    pub(super) fn plan(
+        &mut self,
+        id: &CellId,
+        tests: &[(&str, &[ProfileName])],
+        before: &BTreeSet<(ProfileName, String)>,
+    ) {
         let cell = self.cell(id);
         let mut open =
             Open { waits_for: tests.iter().map(|(_, profiles)| profiles.len()).collect(), ..Open::default() };
@@ -304,8 +310,7 @@ impl Cell {
     pub(super) fn test(&self, now: Timestamp) -> Option<Shown<'_>> {
         let ((test, profiles), running) = self.running.iter().min_by_key(|(_, running)| running.since)?;
         let (seconds, others) = (seconds(running.since, now), self.running.len() - 1);
-        // Another machine's journal may contain any text here.
-        let profiles = clean(&profiles.join("+"));
+        let profiles = profiles.join("+");
         Some(Shown { test, profiles, attempt: running.attempt, seconds, others })
     }
 
@@ -333,8 +338,8 @@ impl Cell {
 }
 
 impl Open {
-    fn ended(&mut self, profile: &str, test: &str) {
-        let place = self.places.remove(&(profile.to_owned(), test.to_owned()));
+    fn ended(&mut self, profile: &ProfileName, test: &str) {
+        let place = self.places.remove(&(profile.clone(), test.to_owned()));
         if let Some(remaining) = place.and_then(|place| self.waits_for.get_mut(place)) {
             *remaining = remaining.saturating_sub(1);
         }

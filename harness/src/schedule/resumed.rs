@@ -7,6 +7,7 @@
 use super::units::needs_cpus;
 use super::{Attempts, Key, Schedule, key};
 use crate::plan::{Unit, remaining};
+use model::profile::ProfileName;
 use reports::resume::{CellProgress, Tried};
 use std::collections::BTreeSet;
 use suites::outcome::Outcome;
@@ -47,8 +48,8 @@ impl Schedule {
     }
 
     /// Returns the number of the next attempt at a test in this environment.
-    pub fn first_attempt(&self, profiles: &[String], test: &str) -> u32 {
-        let next = |profile: &String| self.next_attempts.get(&(profile.clone(), test.to_owned())).copied();
+    pub fn first_attempt(&self, profiles: &[ProfileName], test: &str) -> u32 {
+        let next = |profile: &ProfileName| self.next_attempts.get(&(profile.clone(), test.to_owned())).copied();
         profiles.iter().filter_map(next).max().unwrap_or(1)
     }
 
@@ -114,7 +115,7 @@ mod tests {
 
     fn units(environment: Environment) -> Vec<Unit> {
         let profile = Profile::find(PROFILE).unwrap();
-        let mut units = plan::units(std::slice::from_ref(profile), environment, |_| true, |p, _| p.name.clone());
+        let mut units = plan::units(std::slice::from_ref(profile), environment, |_| true, |p, _| p.name.to_string());
         units.retain(|unit| matches!(unit.configuration, Configuration::Static | Configuration::Plain));
         units
     }
@@ -127,7 +128,7 @@ mod tests {
             outcome: outcome(word),
         };
         let tests = tests.iter().map(|(test, before)| {
-            ((PROFILE.to_owned(), (*test).to_owned()), before.iter().map(tried).collect::<Vec<Tried>>())
+            ((PROFILE.parse().unwrap(), (*test).to_owned()), before.iter().map(tried).collect::<Vec<Tried>>())
         });
         CellProgress { ended: false, machines: 2, guests: 7, tests: tests.collect() }
     }
@@ -145,7 +146,7 @@ mod tests {
     fn earlier_attempts_decide_whether_a_test_runs_again() {
         let units = units(Environment::Vm);
         let test = guests_test(&units);
-        let profiles = [PROFILE.to_owned()];
+        let profiles = [PROFILE.parse().unwrap()];
         // Columns: the earlier attempts; the number of the next attempt, if the test runs again; whether its failure is
         // confirmed.
         let table: [(Before<'_>, Option<u32>, bool); 8] = [
@@ -163,7 +164,11 @@ mod tests {
             let is_left = schedule.remaining.iter().flat_map(|unit| &unit.tests).any(|one| one.test.id == test);
             let actual = is_left.then(|| schedule.first_attempt(&profiles, &test));
             assert_eq!(actual, next, "{before:?}");
-            assert_eq!(schedule.confirmed.contains(&(PROFILE.to_owned(), test.clone())), is_certain, "{before:?}");
+            assert_eq!(
+                schedule.confirmed.contains(&(PROFILE.parse::<ProfileName>().unwrap(), test.clone())),
+                is_certain,
+                "{before:?}"
+            );
         }
     }
 
@@ -182,7 +187,7 @@ mod tests {
     #[test]
     fn the_machine_has_several_cpus_if_only_such_tests_remain() {
         let profile = Profile::find(PROFILE).unwrap();
-        let units = plan::units(std::slice::from_ref(profile), Environment::Vm, |_| true, |p, _| p.name.clone());
+        let units = plan::units(std::slice::from_ref(profile), Environment::Vm, |_| true, |p, _| p.name.to_string());
         let pass: Before<'_> = &[(1, 1, "pass")];
         let others = units.iter().flat_map(|unit| &unit.tests).filter(|one| !needs_cpus(one));
         let done: Vec<(&str, Before<'_>)> = others.map(|one| (one.test.id.as_str(), pass)).collect();
@@ -259,7 +264,7 @@ mod tests {
             assert_eq!(matches!(next, AfterEnvironment::Machine(_)), is_repeated, "{before:?}");
             if is_repeated {
                 schedule.new_machine();
-                let (profiles, now) = ([PROFILE.to_owned()], Instant::now());
+                let (profiles, now) = ([PROFILE.parse().unwrap()], Instant::now());
                 assert_eq!(schedule.first_attempt(&profiles, &test), 1, "attempts of a fresh machine");
                 schedule.started(&profiles, &test, 1, now);
                 let after = schedule.finished(&profiles, &test, 1, &Outcome::Pass, false);

@@ -4,6 +4,7 @@
 use super::NoGuest;
 use agent::home::VOLUME;
 use model::package::PackageVersion;
+use model::profile::ProfileName;
 use model::shell::quoted;
 use reports::redact::one_line;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,7 +31,7 @@ pub struct Greeting {
     /// The test's id.
     pub test: String,
     /// The profile under which the test failed.
-    pub profile: String,
+    pub profile: ProfileName,
     /// The observed failure.
     pub observed: String,
     /// The guests that the test had in that run.
@@ -129,7 +130,7 @@ mod tests {
         let greeting = Greeting {
             cell: "debian:13/x86_64/container".to_owned(),
             test: "smoke::guest_boots".to_owned(),
-            profile: "go-3.32".to_owned(),
+            profile: "go-3.32".parse().unwrap(),
             observed: "no console\nfor 60 s".to_owned(),
             guests: vec![Launch {
                 argv: strings(&["/usr/bin/qemu-system-x86_64", "-append", "console=hvc0 panic=1"]),

@@ -8,6 +8,7 @@ use crate::standing::{Recorded, Standings};
 use crate::verdict::Judgement;
 use crate::verdict::agreement::recorded_failure;
 use model::package::{PackageName, PackageVersion};
+use model::profile::ProfileName;
 use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Capability;
 use suites::outcome::Outcome;
@@ -42,7 +43,7 @@ pub(super) struct Known {
 pub struct Side {
     /// The side's name for people: a directory, or the record.
     pub(super) name: String,
-    pub(super) known: BTreeMap<(CellId, String), Known>,
+    pub(super) known: BTreeMap<(CellId, ProfileName), Known>,
     pub(super) packages: BTreeMap<CellId, Packages>,
     /// Why a run may be incomplete, in words.
     pub(super) problems: Vec<String>,
@@ -104,7 +105,7 @@ impl Side {
                 // The first entry with a capability counts.
                 let mut seen = BTreeSet::new();
                 for entry in &standing.entries {
-                    let known = side.known.entry((id.clone(), (*profile).to_owned())).or_default();
+                    let known = side.known.entry((id.clone(), (*profile).clone())).or_default();
                     // A capability that the run has no tests for has neither failed nor been fixed.
                     let is_judged = |capability: &Capability| {
                         standing.capabilities.get(capability).is_some_and(|one| one.judgement.required > 0)

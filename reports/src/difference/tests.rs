@@ -359,7 +359,7 @@ fn killed_runs_and_unknown_profiles_are_listed_as_unjudged() {
     killed.journal.entries.truncate(killed.journal.entries.len() - 2);
     let mut strange = run(|_| None);
     if let Event::RunStarted { profiles, .. } = &mut strange.journal.entries[0].event {
-        profiles.push("go-9.9".to_owned());
+        profiles.push("go-9.9".parse().unwrap());
     }
     let entries = recorded();
     for (maker, why) in [(&killed, "the run has no end"), (&strange, "profile go-9.9 is unknown to this version")] {

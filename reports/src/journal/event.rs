@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use model::arch::Arch;
 use model::distro::{DistroId, ReleaseVersion, Target};
 use model::package::{PackageName, PackageVersion};
+use model::profile::ProfileName;
 use model::verified::Basis;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -208,7 +209,7 @@ pub enum Event {
         #[serde(default)]
         catalogue: String,
         /// The profiles asked for.
-        profiles: Vec<String>,
+        profiles: Vec<ProfileName>,
         /// The cells asked for.
         cells: Vec<CellId>,
         /// The number of planned tests of each cell; a test that runs in several configurations counts once for each.
@@ -262,7 +263,7 @@ pub enum Event {
         #[serde(default)]
         attempt: u32,
         /// The profiles that share the configuration.
-        profiles: Vec<String>,
+        profiles: Vec<ProfileName>,
         /// The configuration's name.
         configuration: String,
         /// QEMU's arguments.
@@ -277,7 +278,7 @@ pub enum Event {
         /// The cell.
         cell: CellId,
         /// The profiles that the result counts for; empty if it counts for none.
-        profiles: Vec<String>,
+        profiles: Vec<ProfileName>,
         /// The test's id.
         test: String,
         /// The number of the attempt, from 1.
@@ -288,7 +289,7 @@ pub enum Event {
         /// The cell.
         cell: CellId,
         /// The profiles, as at the start.
-        profiles: Vec<String>,
+        profiles: Vec<ProfileName>,
         /// The test's id.
         test: String,
         /// The number of the attempt, from 1.

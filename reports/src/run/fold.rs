@@ -8,6 +8,7 @@ use crate::digest;
 use crate::journal::{CellId, Event, Journal, Phase, RunFacts, RunFilter};
 use crate::redact::Redactor;
 use jiff::Timestamp;
+use model::profile::ProfileName;
 use model::verified::Basis;
 use std::collections::{BTreeMap, BTreeSet};
 use suites::outcome::Outcome;
@@ -81,7 +82,7 @@ pub fn fold(journal: &Journal) -> Run {
                     catalogue: redactor.line(catalogue),
                     planned: most(run.provenance.planned, planned),
                 };
-                extend(&mut run.profiles, profiles.iter().map(|p| redactor.line(p)));
+                extend(&mut run.profiles, profiles.iter().cloned());
                 extend(&mut run.options, options.iter().map(|o| redactor.line(o)));
                 run.strict |= RunFacts::was_strict(facts.as_ref(), argv);
                 let facts = RunFacts::told(facts.as_ref(), filter.as_deref(), options);
@@ -165,9 +166,9 @@ struct Folding {
     /// How many machines and guests it has had so far.
     had: (u32, u32),
     /// Test and profiles → index among the cell's instances.
-    places: BTreeMap<(String, Vec<String>), usize>,
+    places: BTreeMap<(String, Vec<ProfileName>), usize>,
     /// Tests that began and have not ended.
-    open: BTreeSet<(String, Vec<String>)>,
+    open: BTreeSet<(String, Vec<ProfileName>)>,
     phase: Option<(Phase, Timestamp)>,
     /// Whether a guest of the cell was started without KVM.
     emulated_guest: bool,
@@ -249,7 +250,7 @@ impl Folding {
                 let lines = |items: &[String]| items.iter().map(|i| redactor.line(i)).collect::<Vec<_>>();
                 let guest = self.guest(*guest);
                 self.launched(GuestLaunch {
-                    profiles: sorted(lines(profiles)),
+                    profiles: sorted(profiles),
                     configuration: redactor.line(configuration),
                     argv: lines(argv),
                     daemon: lines(daemon),
@@ -314,7 +315,7 @@ impl Folding {
         }
     }
 
-    fn attempt(&mut self, key: (String, Vec<String>), attempt: Attempt) {
+    fn attempt(&mut self, key: (String, Vec<ProfileName>), attempt: Attempt) {
         let instances = &mut self.cell.instances;
         let place = *self.places.entry(key.clone()).or_insert_with(|| {
             instances.push(TestRun { profiles: key.1, test: key.0, attempts: Vec::new() });
@@ -345,7 +346,7 @@ impl Folding {
     }
 }
 
-/// Cleaned names of tests and profiles: each is in thousands of events, and is cleaned only once.
+/// Cleaned ids of tests: each is in thousands of events, and is cleaned only once.
 struct Names<'r> {
     redactor: &'r Redactor,
     known: BTreeMap<String, String>,
@@ -361,14 +362,14 @@ impl Names<'_> {
         clean
     }
 
-    fn key(&mut self, test: &str, profiles: &[String]) -> (String, Vec<String>) {
-        let profiles = profiles.iter().map(|profile| self.clean(profile)).collect();
+    fn key(&mut self, test: &str, profiles: &[ProfileName]) -> (String, Vec<ProfileName>) {
         (self.clean(test), sorted(profiles))
     }
 }
 
-fn sorted(mut items: Vec<String>) -> Vec<String> {
-    items.sort();
-    items.dedup();
-    items
+fn sorted(profiles: &[ProfileName]) -> Vec<ProfileName> {
+    let mut profiles = profiles.to_vec();
+    profiles.sort();
+    profiles.dedup();
+    profiles
 }

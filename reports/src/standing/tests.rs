@@ -378,7 +378,7 @@ fn the_answer_uses_the_newest_recorded_packages() {
     assert_eq!(words(&[&container_with(new, before), &unknown_packages]), incomplete);
     // Packages that were measured with another profile can be the newest, too.
     let mut other = container_with(new, day);
-    other.profile = "rs-4.0".to_owned();
+    other.profile = "rs-4.0".parse().unwrap();
     let none = words(&[&container_with(old, before), &machine_with(old, before), &other]);
     assert!(none.starts_with("not known yet with these packages: incomplete, 0 of 12 "), "{none}");
     // The day is that of the deciding evidence, not of other attempts.
@@ -596,7 +596,7 @@ fn a_cause_is_listed_once_for_all_its_profiles() {
     let mut matrix = matrix(&maker.journal, &catalogue, &sample::profiles());
     sample::filtered(&mut matrix, "rename_is_atomic");
     let entry = |profile: &&str| VerifiedEntry {
-        profile: (*profile).to_owned(),
+        profile: profile.parse().unwrap(),
         test_set: matrix.test_set.clone(),
         ..recorded().remove(0)
     };
@@ -638,9 +638,9 @@ fn a_change_names_another_kata_and_brought_along_components() {
         assert_eq!(row.title(), "new failure");
         row.packages()
     };
-    matrix.cells[0].katas.insert("go-3.29".to_owned(), with("3.29.0"));
+    matrix.cells[0].katas.insert("go-3.29".parse().unwrap(), with("3.29.0"));
     assert_eq!(packages(&matrix), "the same packages");
-    matrix.cells[0].katas.insert("go-3.29".to_owned(), with("3.30.0"));
+    matrix.cells[0].katas.insert("go-3.29".parse().unwrap(), with("3.30.0"));
     assert_eq!(packages(&matrix), "kata 3.29.0 → 3.30.0, else the same packages");
     let facts = matrix.cells[0].facts.as_mut().unwrap();
     facts.candidates.insert(Component::Virtiofsd, "mine".to_owned().into());

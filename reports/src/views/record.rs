@@ -10,7 +10,7 @@ use crate::verdict::{Cause, Judgement, Reason};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use model::distro::DistroId;
-use model::profile::Runtime;
+use model::profile::{ProfileName, Runtime};
 use model::verified::{self, Verdict, VerifiedCapability, VerifiedCause, VerifiedEntry, VerifiedKata};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -167,7 +167,7 @@ fn is_written(one: &CapabilityStanding<'_>, is_filtered: bool) -> bool {
 fn entry(
     matrix: &Matrix,
     cell: &CellReport,
-    profile: &str,
+    profile: &ProfileName,
     standing: &ProfileStanding<'_>,
     katas: bool,
 ) -> Option<VerifiedEntry> {
@@ -188,7 +188,7 @@ fn entry(
     Some(VerifiedEntry {
         release: cell.cell.release.clone(),
         arch: cell.cell.arch,
-        profile: profile.to_owned(),
+        profile: profile.clone(),
         environment: cell.cell.environment,
         basis: facts.basis,
         tested: day(cell.finished?),

@@ -23,7 +23,7 @@ fn journal(ended: &[(&str, Outcome)]) -> Journal {
             guest,
             test: RENAME.to_owned(),
             attempt: guest,
-            profiles: vec![PROFILE.to_owned()],
+            profiles: vec![PROFILE.parse().unwrap()],
             configuration: "virtio-fs".to_owned(),
             argv: vec!["qemu".to_owned(), format!("-g{guest}")],
             daemon: vec!["virtiofsd".to_owned()],
@@ -33,7 +33,7 @@ fn journal(ended: &[(&str, Outcome)]) -> Journal {
     for (test, outcome) in ended {
         push(Event::TestFinished {
             cell: cell(),
-            profiles: vec![PROFILE.to_owned()],
+            profiles: vec![PROFILE.parse().unwrap()],
             test: (*test).to_owned(),
             attempt: 1,
             machine: 0,
@@ -88,7 +88,7 @@ fn similar_names_are_compared_by_last_part_and_listed_once() {
 fn case() -> Case {
     Case {
         cell: cell(),
-        profile: PROFILE.to_owned(),
+        profile: PROFILE.parse().unwrap(),
         test: RENAME.to_owned(),
         signature: String::new(),
         blames: Component::Virtiofsd,

@@ -47,8 +47,8 @@ fn tests_are_counted_by_the_plan_where_it_is_known() {
     let all = profiles();
     let mut state = RunProgress::default();
     state.saw(&begins(&[CELL], 3, None), at(0));
-    let plan: [(&str, &[String]); 3] = [("x", &all), ("y", &all), ("z", &all[..1])];
-    let before = [("go-3.32".to_owned(), "z".to_owned())].into();
+    let plan: [(&str, &[ProfileName]); 3] = [("x", &all), ("y", &all), ("z", &all[..1])];
+    let before = [("go-3.32".parse().unwrap(), "z".to_owned())].into();
     state.plan(&id(CELL), &plan, &before);
     let done = |state: &RunProgress| state.cells().map(Cell::done).next();
     assert_eq!(done(&state), Some(1), "it had ended before the run went on");

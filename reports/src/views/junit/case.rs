@@ -69,7 +69,7 @@ impl<'a> Cases<'a> {
     /// Describes the capabilities that a failing test makes worse: `fs.virtio-fs was supported (2026-11-21), is
     /// unsupported`.
     fn turns(&self, test: &str) -> String {
-        let Some(standing) = self.cell.profiles.get(self.profile) else { return String::new() };
+        let Some(standing) = self.cell.profile(self.profile) else { return String::new() };
         let worse = standing.capabilities.iter().filter(|(_, one)| {
             one.effect == Effect::Worse && one.judgement.causes.iter().any(|cause| cause.test == test)
         });

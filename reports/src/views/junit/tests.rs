@@ -349,7 +349,7 @@ fn counted(made: &Made) -> (u8, usize, usize) {
         });
     let entry = model::verified::VerifiedEntry {
         environment: matrix.cells[0].cell.environment,
-        profile: "go-3.2".to_owned(),
+        profile: "go-3.2".parse().unwrap(),
         test_set: if made.same_tests { matrix.test_set.clone() } else { "0123456789ab".to_owned() },
         capabilities: capabilities.collect(),
         ..sample::recorded().remove(0)

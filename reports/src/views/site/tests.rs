@@ -5,7 +5,7 @@ use crate::matrix::Matrix;
 use crate::sample::{self, BOOT, HOSTILE, Maker, QMP, RENAME, cell, fail, judged, run};
 use crate::standing::Recorded;
 use model::database::Database;
-use model::profile::Profile;
+use model::profile::{Profile, ProfileName};
 use model::verified::{Basis, Verdict, VerifiedCapability, VerifiedCause, VerifiedEntry};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -423,7 +423,11 @@ fn the_feed_is_atom_with_one_entry_for_each_change() {
 fn names_from_a_journal_neither_leave_the_folder_nor_become_markup() {
     let mut maker = Maker::default();
     let bad = ["..", "../../x", "<script>alert(1)</script>", "a b\u{0}", "x\" onload=\"alert(1)", HOSTILE];
-    let profiles: Vec<&str> = ["go-3.29"].into_iter().chain(bad).collect();
+    for name in bad {
+        assert!(name.parse::<ProfileName>().is_err(), "{name:?} is no profile's name");
+    }
+    // A journal may have these names for a profile.
+    let profiles = ["go-3.29", "a..b", "go-3.29-"];
     maker.start(&profiles, &["13"]);
     for name in ["..:13", "d:..", ".:13", "-:13", "A:13", "d:-13", "d:a/b"] {
         assert!(format!("{name}/x86_64/container").parse::<CellId>().is_err(), "{name} is no cell's name");
@@ -444,7 +448,7 @@ fn names_from_a_journal_neither_leave_the_folder_nor_become_markup() {
             {
                 maker.push(Event::TestFinished {
                     cell: id.clone(),
-                    profiles: sample::strings(&profiles),
+                    profiles: sample::profile_names(&profiles),
                     test: test.to_owned(),
                     attempt: 1,
                     machine: 1,
@@ -551,7 +555,7 @@ pub(super) fn large(
                     if fails { fail(Component::Qemu, "expected one thing, saw another") } else { Outcome::Pass };
                 maker.push(Event::TestFinished {
                     cell: id.clone(),
-                    profiles: sample::strings(profiles),
+                    profiles: sample::profile_names(profiles),
                     test: (*test).to_owned(),
                     attempt: 1,
                     machine: 1,

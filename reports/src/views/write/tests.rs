@@ -192,7 +192,7 @@ fn numbered(what: &str, count: usize) -> Vec<String> {
 fn finish(maker: &mut sample::Maker, test: String, notes: Vec<String>, artifacts: Vec<String>) {
     maker.push(Event::TestFinished {
         cell: sample::cell("13"),
-        profiles: sample::strings(&["rs-4.0"]),
+        profiles: sample::profile_names(&["rs-4.0"]),
         test,
         attempt: 1,
         machine: 0,
