@@ -71,7 +71,7 @@ fn failure(d: &mut Decoder<'_>, node: &Node) -> Option<KnownFailure> {
             }
             Some(KnownFailure::Signature(signature))
         }
-        (None, Some(field)) => d.string(field, "test").map(KnownFailure::Test),
+        (None, Some(field)) => d.test_id(field, "test").map(KnownFailure::Test),
         (both, _) => {
             let span = both.map_or(node.span.start..node.span.start, |field| field.span.clone());
             d.error("wrong-failure", span, "a known issue must have either a `signature` or a `test`").hint = Some(

@@ -224,7 +224,7 @@ fn cause(d: &mut Decoder<'_>, node: &Node) -> Option<VerifiedCause> {
     }
     d.fields(node, "a cause", CAUSE_KEYS)?;
     let component = node.get("component").map(|n| d.word(n, "component", "unknown-component", &components()));
-    let test = node.get("test").map(|n| d.string(n, "test"));
+    let test = node.get("test").map(|n| d.test_id(n, "test"));
     let message = d.required(node, "message").and_then(|n| d.string(n, "message"));
     // A cause with an invalid key is dropped as a whole.
     Some(VerifiedCause { component: stated(component)?, test: stated(test)?, message: message? })

@@ -174,7 +174,6 @@ fn safe(entry: &VerifiedEntry) -> VerifiedEntry {
         capability.causes.truncate(MAX_CAUSES);
         for cause in &mut capability.causes {
             cause.message = line(&cause.message);
-            cause.test = cause.test.as_deref().map(line);
         }
         if let Some(workaround) = &mut capability.workaround {
             *workaround = line(workaround);
