@@ -11,6 +11,7 @@ use crate::package_change::differing;
 use crate::standing::{Change, Effect, ProfileStanding, Standings, compare};
 use crate::verdict::Judgement;
 use model::profile::ProfileName;
+use model::test_id::TestId;
 use model::verified::Verdict;
 use serde::Serialize;
 use side::Known;
@@ -103,7 +104,7 @@ enum SignatureState {
 struct SignatureTurn {
     state: SignatureState,
     signature: String,
-    tests: Vec<String>,
+    tests: Vec<TestId>,
     /// Cells with their profiles: `debian:13/x86_64/container go-3.32`.
     places: Vec<String>,
 }
@@ -191,7 +192,7 @@ struct Pair<'s> {
 
 impl Pair<'_> {
     /// Returns how a failure of the later side compares; `None` if the earlier side was not asked for its tests.
-    fn state(&self, signature: &str, tests: &BTreeSet<String>) -> Option<SignatureState> {
+    fn state(&self, signature: &str, tests: &BTreeSet<TestId>) -> Option<SignatureState> {
         if let Some(standing) = self.standing {
             return Some(record::state(standing, signature, tests));
         }
@@ -278,11 +279,11 @@ fn not_compared(both: &[Pair<'_>]) -> Vec<NotCompared> {
 }
 
 fn signatures(both: &[Pair<'_>]) -> Vec<SignatureTurn> {
-    type Places = (BTreeSet<String>, BTreeSet<String>);
+    type Places = (BTreeSet<TestId>, BTreeSet<String>);
     let mut all: BTreeMap<(SignatureState, &str), Places> = BTreeMap::new();
     for pair in both {
         let &Pair { cell, profile, before, now, .. } = pair;
-        let mut add = |state, signature, tests: &BTreeSet<String>| {
+        let mut add = |state, signature, tests: &BTreeSet<TestId>| {
             let (known, places) = all.entry((state, signature)).or_default();
             known.extend(tests.iter().cloned());
             places.insert(format!("{cell} {profile}"));

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use model::environment::Environment;
 use model::profile::{Profile, ProfileName};
 use model::record::Record;
+use model::test_id::TestId;
 use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Capability;
 use suites::catalogue::Test;
@@ -21,7 +22,7 @@ use suites::outcome::Outcome;
 pub type Judgements = BTreeMap<ProfileName, BTreeMap<Capability, Judgement>>;
 
 /// Profile → test → why its failure blames no component.
-pub type Doubts = BTreeMap<ProfileName, BTreeMap<String, String>>;
+pub type Doubts = BTreeMap<ProfileName, BTreeMap<TestId, String>>;
 
 /// The results of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -220,14 +221,14 @@ fn judgements(
 }
 
 /// Returns the tests that failed.
-fn failed(evidence: &Evidence) -> Vec<String> {
+fn failed(evidence: &Evidence) -> Vec<TestId> {
     let failed = evidence.outcomes.iter().filter(|(_, last)| matches!(last.outcome, Outcome::Fail { .. }));
     failed.map(|(test, _)| test.clone()).collect()
 }
 
 /// Returns the failures that were weighed and do not count, each with the reason.
-fn doubts(failed: Vec<String>, weighed: &Evidence) -> BTreeMap<String, String> {
-    let doubt = |test: String| match &weighed.outcomes.get(&test)?.outcome {
+fn doubts(failed: Vec<TestId>, weighed: &Evidence) -> BTreeMap<TestId, String> {
+    let doubt = |test: TestId| match &weighed.outcomes.get(&test)?.outcome {
         Outcome::Error { message } => Some((test, message.clone())),
         Outcome::Pass | Outcome::Fail { .. } | Outcome::Skip { .. } | Outcome::Blocked { .. } => None,
     };
@@ -272,19 +273,19 @@ fn report(
 
 /// Returns the tests that were tried in more than one virtual machine of the cell, and whether they failed in the same
 /// way.
-fn repeated(instances: &[&TestRun]) -> BTreeMap<String, Repetition> {
-    let mut attempts: BTreeMap<&str, Vec<(u32, &Outcome)>> = BTreeMap::new();
+fn repeated(instances: &[&TestRun]) -> BTreeMap<TestId, Repetition> {
+    let mut attempts: BTreeMap<&TestId, Vec<(u32, &Outcome)>> = BTreeMap::new();
     for instance in instances {
         let seen = instance.attempts.iter().map(|attempt| (attempt.machine, &attempt.outcome));
         attempts.entry(&instance.test).or_default().extend(seen);
     }
-    let repeated = |(test, seen): (&str, Vec<_>)| Some((test.to_owned(), agreement::repetition(&seen)?));
+    let repeated = |(test, seen): (&TestId, Vec<_>)| Some((test.clone(), agreement::repetition(&seen)?));
     attempts.into_iter().filter_map(repeated).collect()
 }
 
 /// Returns the results of a cell under the profile that these tests count for.
 fn evidence(environment: Environment, cell: &CellRun, instances: &[&TestRun]) -> Evidence {
-    let outcomes = last_words(instances).into_iter().map(|(test, last)| (test.to_owned(), last));
+    let outcomes = last_words(instances).into_iter().map(|(test, last)| (test.clone(), last));
     Evidence {
         outcomes: outcomes.collect(),
         error: cell.errors.first().map(CellFailure::to_string),
@@ -385,7 +386,7 @@ mod tests {
         in_machines(&mut maker);
         let mut record = Database::embedded().records().find(|record| record.distro == "debian").unwrap().clone();
         record.verified = recorded();
-        let cause = VerifiedCause::new(Component::Qemu, "it says no").shown_by(BOOT);
+        let cause = VerifiedCause::new(Component::Qemu, "it says no").shown_by(BOOT.parse().unwrap());
         let boot = VerifiedCapability::plain(Verdict::Unsupported);
         let boot = VerifiedCapability { causes: vec![cause], ..boot };
         record.verified[0].capabilities.insert(Capability::VmmBoot, boot);

@@ -5,6 +5,7 @@
 
 use crate::journal::{CellId, Event, Journal, RunFacts, RunFilter};
 use model::profile::ProfileName;
+use model::test_id::TestId;
 use std::collections::{BTreeMap, BTreeSet};
 use suites::outcome::Outcome;
 
@@ -41,7 +42,7 @@ pub struct CellProgress {
     /// How many guests the cell started.
     pub guests: u32,
     /// The attempts that ended, in order, by profile and test.
-    pub tests: BTreeMap<(ProfileName, String), Vec<Tried>>,
+    pub tests: BTreeMap<(ProfileName, TestId), Vec<Tried>>,
 }
 
 /// An attempt that ended.
@@ -154,10 +155,10 @@ impl CellProgress {
     /// Returns those of the `planned` tests that did not pass or have no result, to be tried again.
     pub fn not_passed<'p>(
         &self,
-        planned: impl IntoIterator<Item = (&'p ProfileName, &'p str)>,
-    ) -> BTreeSet<(ProfileName, String)> {
-        let keys = planned.into_iter().map(|(profile, test)| (profile.clone(), test.to_owned()));
-        let passed = |key: &(ProfileName, String)| {
+        planned: impl IntoIterator<Item = (&'p ProfileName, &'p TestId)>,
+    ) -> BTreeSet<(ProfileName, TestId)> {
+        let keys = planned.into_iter().map(|(profile, test)| (profile.clone(), test.clone()));
+        let passed = |key: &(ProfileName, TestId)| {
             self.tests.get(key).and_then(|tried| tried.last()).is_some_and(|last| last.outcome == Outcome::Pass)
         };
         keys.filter(|key| !passed(key)).collect()
@@ -267,12 +268,12 @@ mod tests {
     use crate::sample::{self, BOOT, INSTALL, Maker, RENAME, cell, fail};
     use suites::outcome::Component;
 
-    fn key(test: &str) -> (ProfileName, String) {
-        ("a".parse().unwrap(), test.to_owned())
+    fn key(test: &str) -> (ProfileName, TestId) {
+        ("a".parse().unwrap(), test.parse().unwrap())
     }
 
     fn started(maker: &mut Maker, release: &str, test: &str, attempt: u32) {
-        let (profiles, test) = (sample::profile_names(&["a"]), test.to_owned());
+        let (profiles, test) = (sample::profile_names(&["a"]), test.parse().unwrap());
         maker.push(Event::TestStarted { cell: cell(release), profiles, test, attempt });
     }
 
@@ -339,9 +340,10 @@ mod tests {
     fn failed_and_never_run_tests_are_repeated() {
         let begun = begun(&killed().journal).unwrap();
         let [a, b] = ["a", "b"].map(|name| name.parse::<ProfileName>().unwrap());
-        let planned = [(&a, INSTALL), (&a, BOOT), (&a, RENAME), (&b, INSTALL)];
+        let [install, boot, rename] = [INSTALL, BOOT, RENAME].map(|test| test.parse::<TestId>().unwrap());
+        let planned = [(&a, &install), (&a, &boot), (&a, &rename), (&b, &install)];
         let again = begun.progress[&cell("12")].not_passed(planned);
-        assert_eq!(again, [key(BOOT), key(RENAME), (b.clone(), INSTALL.to_owned())].into());
+        assert_eq!(again, [key(BOOT), key(RENAME), (b.clone(), install.clone())].into());
     }
 
     #[test]

@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use model::profile::ProfileName;
+use model::test_id::TestId;
 use std::collections::BTreeMap;
 use std::fmt;
 use suites::outcome::Outcome;
@@ -177,7 +178,7 @@ pub struct TestRun {
     /// The profiles that the result counts for.
     pub profiles: Vec<ProfileName>,
     /// The test's id.
-    pub test: String,
+    pub test: TestId,
     /// The attempts, in order; at least one.
     pub attempts: Vec<Attempt>,
 }
@@ -197,11 +198,11 @@ pub(crate) fn day(at: Timestamp) -> Date {
 }
 
 /// Returns the final outcome of each test; if a test ran in several configurations, the worse one.
-pub(crate) fn last_words<'m>(instances: &[&'m TestRun]) -> BTreeMap<&'m str, FinalOutcome> {
-    let mut all: BTreeMap<&str, FinalOutcome> = BTreeMap::new();
+pub(crate) fn last_words<'m>(instances: &[&'m TestRun]) -> BTreeMap<&'m TestId, FinalOutcome> {
+    let mut all: BTreeMap<&TestId, FinalOutcome> = BTreeMap::new();
     for &instance in instances {
         let Some(last) = instance.final_outcome() else { continue };
-        let last = match all.remove(instance.test.as_str()) {
+        let last = match all.remove(&instance.test) {
             Some(other) => other.worse(last),
             None => last,
         };

@@ -43,7 +43,7 @@ pub(crate) fn test(
     only: &'static [&'static str],
 ) -> Test {
     Test {
-        id: id.to_owned(),
+        id: id.parse().unwrap(),
         name: "name",
         suite: if id.starts_with("smoke") { Suite::Smoke } else { Suite::Filesystem },
         place: Place::Environment,
@@ -52,7 +52,7 @@ pub(crate) fn test(
         proves: proves.to_vec(),
         blames,
         needs: &[],
-        blocked_by: blocked_by.iter().map(|b| (*b).to_owned()).collect(),
+        blocked_by: blocked_by.iter().map(|b| b.parse().unwrap()).collect(),
         profiles: only,
         environments: &[],
         loads: None,
@@ -182,13 +182,13 @@ impl Maker {
         self.push(Event::TestStarted {
             cell: cell(release),
             profiles: profile_names(profiles),
-            test: test.to_owned(),
+            test: test.parse().unwrap(),
             attempt,
         });
         self.push(Event::TestFinished {
             cell: cell(release),
             profiles: profile_names(profiles),
-            test: test.to_owned(),
+            test: test.parse().unwrap(),
             attempt,
             machine: 0,
             guests: vec![1],
@@ -217,7 +217,7 @@ pub(crate) fn skip(reason: &str) -> Outcome {
 }
 
 pub(crate) fn blocked(by: &str) -> Outcome {
-    Outcome::Blocked { by: by.to_owned() }
+    Outcome::Blocked { by: by.parse().unwrap() }
 }
 
 pub(crate) fn error(message: &str) -> Outcome {
@@ -294,7 +294,7 @@ pub(crate) fn journal() -> Journal {
     maker.push(Event::TestStarted {
         cell: cell("sid"),
         profiles: profile_names(all),
-        test: BOOT.to_owned(),
+        test: BOOT.parse().unwrap(),
         attempt: 1,
     });
     maker.journal
@@ -337,7 +337,7 @@ fn launched() -> Event {
     Event::GuestStarted {
         cell: cell("13"),
         guest: 1,
-        test: RENAME.to_owned(),
+        test: Some(RENAME.parse().unwrap()),
         attempt: 1,
         profiles: profile_names(&["go-3.29"]),
         configuration: "virtio-fs".to_owned(),
@@ -352,7 +352,7 @@ fn posix_differs(profiles: &[&str]) -> Event {
     Event::TestFinished {
         cell: cell("13"),
         profiles: profile_names(profiles),
-        test: POSIX.to_owned(),
+        test: POSIX.parse().unwrap(),
         attempt: 1,
         machine: 0,
         guests: vec![1],

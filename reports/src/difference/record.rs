@@ -6,6 +6,7 @@ use crate::journal::CellId;
 use crate::standing::{Change, Effect, ProfileStanding, Standings};
 use crate::verdict::Cause;
 use model::profile::ProfileName;
+use model::test_id::TestId;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Returns the standing of a cell under a profile.
@@ -42,7 +43,7 @@ pub(super) fn verdicts(standings: &Standings<'_>, after: &Side) -> Vec<VerdictTu
 }
 
 /// Returns how a failure of these tests compares: by the capability with the most telling state.
-pub(super) fn state(standing: &ProfileStanding<'_>, signature: &str, tests: &BTreeSet<String>) -> SignatureState {
+pub(super) fn state(standing: &ProfileStanding<'_>, signature: &str, tests: &BTreeSet<TestId>) -> SignatureState {
     let is_it = |cause: &Cause| cause.signature == signature;
     let is_known = |test: &str| standing.known.contains_key(test);
     let blamed = standing.capabilities.values().filter(|one| one.judgement.causes.iter().any(is_it));

@@ -9,6 +9,7 @@ use crate::verdict::Judgement;
 use crate::verdict::agreement::recorded_failure;
 use model::package::{PackageName, PackageVersion};
 use model::profile::ProfileName;
+use model::test_id::TestId;
 use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Capability;
 use suites::outcome::Outcome;
@@ -21,16 +22,16 @@ pub(super) struct Known {
     /// The capabilities that the run was not asked for, so that it says nothing about them.
     pub(super) not_requested: BTreeSet<Capability>,
     /// The tests that failed, by signature.
-    pub(super) failures: BTreeMap<String, BTreeSet<String>>,
+    pub(super) failures: BTreeMap<String, BTreeSet<TestId>>,
     /// The tests that failed and then passed, by signature.
-    pub(super) flaky: BTreeMap<String, BTreeSet<String>>,
+    pub(super) flaky: BTreeMap<String, BTreeSet<TestId>>,
     /// By signature of a failure that is too long for a record, the signatures that it has once the record has cut it.
     cut: BTreeMap<String, BTreeSet<String>>,
-    pub(super) passed: BTreeSet<String>,
+    pub(super) passed: BTreeSet<TestId>,
     /// The tests that ended in error, or whose failure is not credible.
-    unjudged: BTreeSet<String>,
+    unjudged: BTreeSet<TestId>,
     /// The tests that ran at all.
-    ran: BTreeSet<String>,
+    ran: BTreeSet<TestId>,
     /// Whether tests that did not run were not asked for: the run has a filter, and both run and cell came to their
     /// end.
     is_filtered: bool,

@@ -7,6 +7,7 @@ use model::arch::Arch;
 use model::distro::{DistroId, ReleaseVersion, Target};
 use model::package::{PackageName, PackageVersion};
 use model::profile::ProfileName;
+use model::test_id::TestId;
 use model::verified::Basis;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -257,8 +258,9 @@ pub enum Event {
         #[serde(default)]
         guest: u32,
         /// The test that the guest was started for; others may run in it later.
-        #[serde(default)]
-        test: String,
+        #[serde(default, with = "text_of_test")]
+        #[schemars(with = "String")]
+        test: Option<TestId>,
         /// The number of the attempt at the test, from 1.
         #[serde(default)]
         attempt: u32,
@@ -280,7 +282,7 @@ pub enum Event {
         /// The profiles that the result counts for; empty if it counts for none.
         profiles: Vec<ProfileName>,
         /// The test's id.
-        test: String,
+        test: TestId,
         /// The number of the attempt, from 1.
         attempt: u32,
     },
@@ -291,7 +293,7 @@ pub enum Event {
         /// The profiles, as at the start.
         profiles: Vec<ProfileName>,
         /// The test's id.
-        test: String,
+        test: TestId,
         /// The number of the attempt, from 1.
         attempt: u32,
         /// Number of the virtual machine in the cell, from 1; 0 if no machine is involved.
@@ -338,6 +340,24 @@ pub enum Event {
         #[serde(default)]
         refused: bool,
     },
+}
+
+/// The form of a test that may be unknown, as in journals of schema 2 and older: its id, or an empty text.
+mod text_of_test {
+    use super::TestId;
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(test: &Option<TestId>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(test.as_deref().unwrap_or_default())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TestId>, D::Error> {
+        match String::deserialize(deserializer)? {
+            text if text.is_empty() => Ok(None),
+            text => text.parse().map(Some).map_err(D::Error::custom),
+        }
+    }
 }
 
 impl Event {

@@ -146,7 +146,7 @@ fn a_cell_whose_journal_contradicts_hardware_is_emulated() {
                 maker.push(Event::GuestStarted {
                     cell: cell("13"),
                     guest: 1,
-                    test: BOOT.to_owned(),
+                    test: Some(BOOT.parse().unwrap()),
                     attempt: 1,
                     profiles: profile_names(&["go-3.29"]),
                     configuration: "plain".to_owned(),

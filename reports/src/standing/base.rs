@@ -127,7 +127,7 @@ fn failed_otherwise(cell: &CellReport, profile: &str, cause: &Cause) -> bool {
             | Outcome::Error { .. } => None,
         })
         .collect();
-    failures.iter().any(|(test, _)| *test == cause.test)
+    failures.iter().any(|(test, _)| cause.test == *test)
         && !failures.iter().any(|(_, signature)| *signature == cause.signature)
 }
 

@@ -210,7 +210,7 @@ fn verified_kata(kata: &RunKata, profile: &str, facts: &CellFacts) -> Option<Ver
 fn capability_of(judgement: &Judgement) -> VerifiedCapability {
     let blaming = |c: &Cause| recorded_cause(c.component, &c.message, &c.test);
     let of_nobody = |r: &Reason| match r.tests.as_slice() {
-        [test] => VerifiedCause::of_nobody(redact::one_line(&r.why, MAX_CAUSE)).shown_by(test),
+        [test] => VerifiedCause::of_nobody(redact::one_line(&r.why, MAX_CAUSE)).shown_by(test.clone()),
         // The words name some of the tests, and count the others.
         _ => VerifiedCause::of_nobody(redact::one_line(&r.to_string(), MAX_CAUSE)),
     };

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::check::{Check, Stop};
 use crate::environment::CommandOutput;
+use crate::row::test_id;
 use crate::share::Share;
 use crate::test::Body;
 use std::collections::BTreeSet;

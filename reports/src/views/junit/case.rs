@@ -5,6 +5,7 @@ use crate::run::{Attempt, TestRun, last_words};
 use crate::standing::{CellStanding, Effect, Weight};
 use crate::verdict::FinalOutcome;
 use crate::views::wording::{self, relevant};
+use model::test_id::TestId;
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestRerun};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -15,7 +16,7 @@ pub(super) struct Cases<'a> {
     cell: &'a CellStanding<'a>,
     profile: &'a str,
     /// The final outcome of each test.
-    last: BTreeMap<&'a str, FinalOutcome>,
+    last: BTreeMap<&'a TestId, FinalOutcome>,
     run_files: RunFiles<'a>,
     /// Whether results that could not be judged leave the exit code alone.
     tolerates_gaps: bool,
@@ -78,7 +79,7 @@ impl<'a> Cases<'a> {
     }
 
     /// Names the test at the root of a block, and its message.
-    fn blocked(&self, by: &str) -> String {
+    fn blocked(&self, by: &TestId) -> String {
         let (mut root, mut seen) = (by, BTreeSet::new());
         while seen.insert(root) {
             match self.last.get(root).map(|last| &last.outcome) {

@@ -459,7 +459,7 @@ proptest! {
         maker.push(Event::CellFacts { cell: cell("13"), facts });
         maker.attempt("13", &["go-3.29"], BOOT, 1, outcome.clone());
         maker.attempt("13", &["go-3.29"], BOOT, 2, fail(Component::Kernel, &printed));
-        maker.done("13", &["go-3.29"], &printed, outcome);
+        maker.done("13", &["go-3.29"], RENAME, outcome);
         if let Some(Event::TestFinished { notes, .. }) = maker.journal.entries.last_mut().map(|e| &mut e.event) {
             notes.push(printed);
         }
