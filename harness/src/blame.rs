@@ -360,7 +360,7 @@ mod tests {
             (vec![Outcome::Pass, fail("s"), fail("s")], Seen::Sometimes { passed: 1, of: 3 }),
             // One pass is not enough if the other attempt could not be judged.
             (vec![Outcome::Pass, error()], unjudged("the line ended")),
-            (vec![Outcome::Blocked { by: "smoke::x".to_owned() }], unjudged("blocked by smoke::x")),
+            (vec![Outcome::Blocked { by: "smoke::x".parse().unwrap() }], unjudged("blocked by smoke::x")),
         ] {
             assert_eq!(Seen::of(&attempts), expected, "{attempts:?}");
         }

@@ -55,7 +55,7 @@ impl Again {
     fn units(&self, cell: &CellId, units: &[Unit]) -> Vec<Unit> {
         let Some(progress) = self.progress.get(cell) else { return units.to_vec() };
         let planned = units.iter().flat_map(|unit| &unit.tests);
-        let keys = planned.flat_map(|one| one.profiles.iter().map(move |profile| (profile, one.test.id.as_str())));
+        let keys = planned.flat_map(|one| one.profiles.iter().map(move |profile| (profile, &one.test.id)));
         let again = progress.not_passed(keys);
         remaining(units, |one, profile| again.contains(&(profile.clone(), one.test.id.clone())))
     }
@@ -66,6 +66,7 @@ mod tests {
     use super::*;
     use crate::plan;
     use model::profile::Profile;
+    use model::test_id::TestId;
     use reports::resume::Tried;
     use suites::environment::Environment;
     use suites::outcome::Outcome;
@@ -75,7 +76,7 @@ mod tests {
         let profile = Profile::find("go-3.29").unwrap();
         let profiles = std::slice::from_ref(profile);
         let units = plan::units(profiles, Environment::Container, |_| true, |p, _| p.name.to_string());
-        let ids = |units: &[Unit]| -> Vec<String> {
+        let ids = |units: &[Unit]| -> Vec<TestId> {
             units.iter().flat_map(|unit| &unit.tests).map(|one| one.test.id.clone()).collect()
         };
         let all = ids(&units);

@@ -86,7 +86,7 @@ mod tests {
         Event::TestStarted {
             cell: cell(),
             profiles: vec!["a".parse().unwrap(), "b".parse().unwrap()],
-            test: test.to_owned(),
+            test: test.parse().unwrap(),
             attempt,
         }
     }

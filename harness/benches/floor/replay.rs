@@ -64,7 +64,7 @@ pub(crate) fn of(journal: &Journal, profiles: &[Profile]) -> anyhow::Result<Work
         for planned in unit.tests {
             // The attempt ran under only some of the planned profiles if the test was blocked under the others.
             let is_same_test = |(test, profiles, _): &&(&str, &[ProfileName], bool)| {
-                *test == planned.test.id && profiles.iter().all(|p| planned.profiles.contains(p))
+                planned.test.id == *test && profiles.iter().all(|p| planned.profiles.contains(p))
             };
             match tried.iter().filter(is_same_test).count() {
                 0 => {}

@@ -9,6 +9,7 @@ use agent::environment::probe::lacking;
 use agent::launch::deadlines::{Deadlines, patience};
 use model::profile::ProfileName;
 use model::sync::locked;
+use model::test_id::TestId;
 use protocol::facts::{self, Facts};
 use protocol::message::{EnvironmentReply, EnvironmentRequest, Launched};
 use reports::journal::Event;
@@ -64,7 +65,7 @@ struct Attempted {
 /// An attempt that is over.
 pub(super) struct FinishedAttempt<'a> {
     pub(super) profiles: &'a [ProfileName],
-    pub(super) test: &'a str,
+    pub(super) test: &'a TestId,
     pub(super) attempt: u32,
     pub(super) outcome: Outcome,
     /// Whether one of Kata's sandboxes did not answer.
@@ -79,7 +80,7 @@ pub(super) struct FinishedAttempt<'a> {
 /// Writes the end of an attempt into the journal.
 pub(super) fn write_attempt(output: &CellOutput, cell: &Cell, machine: u32, one: FinishedAttempt<'_>) {
     let FinishedAttempt { profiles, test, attempt, outcome, unanswered: _, began, guests, notes, artifacts } = one;
-    let (cell, profiles, test) = (cell.id.clone(), profiles.to_vec(), test.to_owned());
+    let (cell, profiles, test) = (cell.id.clone(), profiles.to_vec(), test.clone());
     let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     output.write(Event::TestFinished {
         cell,
@@ -250,14 +251,14 @@ impl Testing {
         free
     }
 
-    fn started(&self, profiles: &[ProfileName], test: &str, attempt: u32) {
+    fn started(&self, profiles: &[ProfileName], test: &TestId, attempt: u32) {
         locked(&self.schedule).started(profiles, test, attempt, Instant::now());
-        let (cell, profiles, test) = (self.cell.id.clone(), profiles.to_vec(), test.to_owned());
+        let (cell, profiles, test) = (self.cell.id.clone(), profiles.to_vec(), test.clone());
         self.output.write(Event::TestStarted { cell, profiles, test, attempt });
     }
 
     /// Records an outcome without an attempt.
-    fn finish_without_running(&self, profiles: &[ProfileName], test: &str, outcome: Outcome) {
+    fn finish_without_running(&self, profiles: &[ProfileName], test: &TestId, outcome: Outcome) {
         let attempt = locked(&self.schedule).first_attempt(profiles, test);
         self.started(profiles, test, attempt);
         let (guests, notes, artifacts) = (Vec::new(), Vec::new(), Vec::new());
@@ -291,7 +292,7 @@ impl Testing {
         self.output.write(Event::GuestStarted {
             cell: self.cell.id.clone(),
             guest,
-            test: one.planned.test.id.clone(),
+            test: Some(one.planned.test.id.clone()),
             attempt: one.number,
             profiles: one.profiles.to_vec(),
             configuration: one.unit.configuration.name().to_owned(),

@@ -3,6 +3,7 @@
 use crate::cli::UsageError;
 use crate::cli::arguments::FailedTestArguments;
 use model::profile::ProfileName;
+use model::test_id::TestId;
 use reports::journal::CellId;
 use reports::matrix::Matrix;
 use reports::verdict::FinalOutcome;
@@ -16,7 +17,7 @@ pub(super) struct Case {
     /// The profile under which the test failed.
     pub(super) profile: ProfileName,
     /// The id of the test.
-    pub(super) test: String,
+    pub(super) test: TestId,
     /// The signature of the failure.
     pub(super) signature: String,
     /// The component that the failure itself blames.
@@ -31,7 +32,7 @@ pub(super) fn chosen(matrix: &Matrix, arguments: &FailedTestArguments) -> Result
             && arguments.profile.as_ref().is_none_or(|profile| case.profile == **profile)
     };
     let requested: Vec<&Case> = all.iter().filter(is_asked).collect();
-    let exact: Vec<&Case> = requested.iter().copied().filter(|case| case.test == arguments.test).collect();
+    let exact: Vec<&Case> = requested.iter().copied().filter(|case| case.test == *arguments.test).collect();
     let named: Vec<&Case> = match exact.is_empty() {
         true => requested.iter().copied().filter(|case| case.test.contains(&arguments.test)).collect(),
         false => exact,

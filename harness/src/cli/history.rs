@@ -231,14 +231,14 @@ mod tests {
     #[test]
     fn the_history_shows_the_last_day_that_it_worked() {
         let all = [seen(1, false), seen(3, true), seen(9, false), seen(2, true)];
-        let histories = [of_profile("go-3.32", &all), of_profile("rs-4.0", &all)];
+        let histories = [of_profile(&"go-3.32".parse().unwrap(), &all), of_profile(&"rs-4.0".parse().unwrap(), &all)];
         assert_eq!(histories[0].worked_last, Some(date(2026, 11, 3)));
         let shown = text("debian:13", Arch::X86_64, &histories);
         let begins =
             "debian:13 on x86_64\ngo-3.32: last worked on 2026-11-03\n  2026-11-09  run9: no: vsock (kernel)\n";
         assert!(shown.starts_with(begins), "{shown}");
         assert!(shown.contains("rs-4.0: nothing is known\nLimits of this history:\n"), "{shown}");
-        let never = text("debian:13", Arch::X86_64, &[of_profile("go-3.32", &[seen(1, false)])]);
+        let never = text("debian:13", Arch::X86_64, &[of_profile(&"go-3.32".parse().unwrap(), &[seen(1, false)])]);
         assert!(never.contains("no known result shows that it ever worked"), "{never}");
     }
 

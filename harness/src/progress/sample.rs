@@ -18,7 +18,7 @@ pub(super) fn id(name: &str) -> CellId {
 }
 
 pub(super) fn profiles() -> Vec<ProfileName> {
-    ["go-3.32", "rs-4.1"].map(|name| name.parse().unwrap()).into()
+    vec!["go-3.32".parse().unwrap(), "rs-4.1".parse().unwrap()]
 }
 
 pub(super) fn begins(cells: &[&str], planned: u64, filter: Option<&str>) -> Event {
@@ -27,14 +27,14 @@ pub(super) fn begins(cells: &[&str], planned: u64, filter: Option<&str>) -> Even
 }
 
 pub(super) fn started(cell: &str, test: &str, attempt: u32) -> Event {
-    Event::TestStarted { cell: id(cell), profiles: profiles(), test: test.to_owned(), attempt }
+    Event::TestStarted { cell: id(cell), profiles: profiles(), test: test.parse().unwrap(), attempt }
 }
 
 pub(super) fn finished(cell: &str, test: &str, profiles: Vec<ProfileName>, outcome: Outcome) -> Event {
     Event::TestFinished {
         cell: id(cell),
         profiles,
-        test: test.to_owned(),
+        test: test.parse().unwrap(),
         attempt: 1,
         machine: 0,
         guests: Vec::new(),

@@ -6,6 +6,7 @@ use crate::progress::Progress;
 use agent::launch::compose::normalised;
 use model::profile::{Profile, ProfileName};
 use model::release::Release;
+use model::test_id::TestId;
 use reports::journal::{CellId, Environment, Event, Writer};
 use reports::resume::{self, Begun, NotBegun};
 use suites::catalogue::{self, Test};
@@ -47,8 +48,8 @@ pub(super) fn check_resumable(before: &Begun, begins: &Event) -> Result<(), NotR
 /// Tells the display which tests a cell will run.
 pub(super) fn shown(cell: &Cell) {
     let tests = cell.units.iter().flat_map(|unit| &unit.tests);
-    let tests: Vec<(&str, &[ProfileName])> =
-        tests.map(|planned| (planned.test.id.as_str(), planned.profiles.as_slice())).collect();
+    let tests: Vec<(&TestId, &[ProfileName])> =
+        tests.map(|planned| (&planned.test.id, planned.profiles.as_slice())).collect();
     let before = cell.before.iter().flat_map(|before| before.tests.keys().cloned()).collect();
     cell.line.plan(&tests, &before);
 }

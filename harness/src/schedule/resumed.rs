@@ -8,6 +8,7 @@ use super::units::needs_cpus;
 use super::{Attempts, Key, Schedule, key};
 use crate::plan::{Unit, remaining};
 use model::profile::ProfileName;
+use model::test_id::TestId;
 use reports::resume::{CellProgress, Tried};
 use std::collections::BTreeSet;
 use suites::outcome::Outcome;
@@ -48,8 +49,8 @@ impl Schedule {
     }
 
     /// Returns the number of the next attempt at a test in this environment.
-    pub fn first_attempt(&self, profiles: &[ProfileName], test: &str) -> u32 {
-        let next = |profile: &ProfileName| self.next_attempts.get(&(profile.clone(), test.to_owned())).copied();
+    pub fn first_attempt(&self, profiles: &[ProfileName], test: &TestId) -> u32 {
+        let next = |profile: &ProfileName| self.next_attempts.get(&(profile.clone(), test.clone())).copied();
         profiles.iter().filter_map(next).max().unwrap_or(1)
     }
 
@@ -109,7 +110,7 @@ mod tests {
             "fail" => Outcome::Fail(Failure::new(Component::Qemu, "refused")),
             "error" => Outcome::Error { message: "lost".to_owned() },
             "skip" => Outcome::Skip { reason: "no device".to_owned() },
-            by => Outcome::Blocked { by: by.to_owned() },
+            by => Outcome::Blocked { by: by.parse().unwrap() },
         }
     }
 
@@ -128,12 +129,12 @@ mod tests {
             outcome: outcome(word),
         };
         let tests = tests.iter().map(|(test, before)| {
-            ((PROFILE.parse().unwrap(), (*test).to_owned()), before.iter().map(tried).collect::<Vec<Tried>>())
+            ((PROFILE.parse().unwrap(), test.parse().unwrap()), before.iter().map(tried).collect::<Vec<Tried>>())
         });
         CellProgress { ended: false, machines: 2, guests: 7, tests: tests.collect() }
     }
 
-    fn guests_test(units: &[Unit]) -> String {
+    fn guests_test(units: &[Unit]) -> TestId {
         let plain = units.iter().find(|unit| unit.configuration == Configuration::Plain).unwrap();
         plain.tests.iter().find(|one| is_nested(one)).unwrap().test.id.clone()
     }
@@ -251,11 +252,11 @@ mod tests {
     fn a_nested_failure_is_repeated_once_across_resumes() {
         let units = units(Environment::Vm);
         let test = guests_test(&units);
-        let ids: Vec<String> = units.iter().flat_map(|u| &u.tests).map(|one| one.test.id.clone()).collect();
+        let ids: Vec<TestId> = units.iter().flat_map(|u| &u.tests).map(|one| one.test.id.clone()).collect();
         let twice: Before<'_> = &[(1, 1, "fail"), (1, 2, "fail"), (2, 1, "fail"), (2, 2, "fail")];
         for (before, is_repeated) in [(&twice[..2], true), (twice, false)] {
             let pass: Before<'_> = &[(1, 1, "pass")];
-            let of = |id: &String| if *id == test { before } else { pass };
+            let of = |id: &TestId| if *id == test { before } else { pass };
             let all: Vec<(&str, Before<'_>)> = ids.iter().map(|id| (id.as_str(), of(id))).collect();
             let mut schedule = Schedule::resumed(units.clone(), true, Attempts::retrying(1), &progress(&all));
             schedule.new_machine();

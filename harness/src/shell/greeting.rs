@@ -6,6 +6,7 @@ use agent::home::VOLUME;
 use model::package::PackageVersion;
 use model::profile::ProfileName;
 use model::shell::quoted;
+use model::test_id::TestId;
 use reports::redact::one_line;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,7 +30,7 @@ pub struct Greeting {
     /// The cell, such as `debian:13/x86_64/container`.
     pub cell: String,
     /// The test's id.
-    pub test: String,
+    pub test: TestId,
     /// The profile under which the test failed.
     pub profile: ProfileName,
     /// The observed failure.
@@ -129,7 +130,7 @@ mod tests {
         let strings = |all: &[&str]| all.iter().map(|word| (*word).to_owned()).collect::<Vec<String>>();
         let greeting = Greeting {
             cell: "debian:13/x86_64/container".to_owned(),
-            test: "smoke::guest_boots".to_owned(),
+            test: "smoke::guest_boots".parse().unwrap(),
             profile: "go-3.32".parse().unwrap(),
             observed: "no console\nfor 60 s".to_owned(),
             guests: vec![Launch {

@@ -2,6 +2,7 @@
 
 use model::package::{PackageName, PackageVersion};
 use model::profile::ProfileName;
+use model::test_id::TestId;
 use model::verified::Basis;
 use reports::journal::{
     Accelerator, CellFacts, CellId, Event, FILE, JournalEntry, Phase, RunFacts, RunFilter, SCHEMA, Writer,
@@ -177,7 +178,8 @@ fn tests(events: &mut Vec<Event>, cell: &CellId, log: String, run: &GeneratedRun
     for (test, outcome, artifacts) in
         [(PASSES, Outcome::Pass, vec![]), (fails, failed, vec![log])].into_iter().take(count)
     {
-        let (cell, profiles, test) = (cell.clone(), vec![PROFILE.parse::<ProfileName>().unwrap()], test.to_owned());
+        let (cell, profiles, test) =
+            (cell.clone(), vec![PROFILE.parse::<ProfileName>().unwrap()], test.parse::<TestId>().unwrap());
         events.push(Event::TestStarted {
             cell: cell.clone(),
             profiles: profiles.clone(),

@@ -15,7 +15,7 @@ fn case() -> Case {
     Case {
         cell: cell("12"),
         profile: "go-3.32".parse().unwrap(),
-        test: RENAME.to_owned(),
+        test: RENAME.parse().unwrap(),
         signature: "virtiofsd: a reader saw neither name".to_owned(),
         blames: Component::Virtiofsd,
     }
@@ -43,8 +43,8 @@ fn matrix(failed: &[(&str, &str)]) -> Matrix {
     for (release, test) in failed {
         push(Event::TestFinished {
             cell: cell(release),
-            profiles: ["go-3.32", "rs-4.1"].map(|name| name.parse().unwrap()).into(),
-            test: (*test).to_owned(),
+            profiles: vec!["go-3.32".parse().unwrap(), "rs-4.1".parse().unwrap()],
+            test: test.parse().unwrap(),
             attempt: 1,
             machine: 0,
             guests: Vec::new(),

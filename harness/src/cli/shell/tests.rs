@@ -21,7 +21,7 @@ fn journal(ended: &[(&str, Outcome)]) -> Journal {
         push(Event::GuestStarted {
             cell: cell(),
             guest,
-            test: RENAME.to_owned(),
+            test: Some(RENAME.parse().unwrap()),
             attempt: guest,
             profiles: vec![PROFILE.parse().unwrap()],
             configuration: "virtio-fs".to_owned(),
@@ -34,7 +34,7 @@ fn journal(ended: &[(&str, Outcome)]) -> Journal {
         push(Event::TestFinished {
             cell: cell(),
             profiles: vec![PROFILE.parse().unwrap()],
-            test: (*test).to_owned(),
+            test: test.parse().unwrap(),
             attempt: 1,
             machine: 0,
             guests: vec![2],
@@ -89,7 +89,7 @@ fn case() -> Case {
     Case {
         cell: cell(),
         profile: PROFILE.parse().unwrap(),
-        test: RENAME.to_owned(),
+        test: RENAME.parse().unwrap(),
         signature: String::new(),
         blames: Component::Virtiofsd,
     }
