@@ -13,6 +13,7 @@
 use model::arch::Arch;
 use model::distro::{DistroId, ReleaseVersion, Target};
 use model::environment::Environment;
+use model::profile::ProfileName;
 use model::record::Record;
 use model::share::Share;
 use model::verified::{Verdict, VerifiedEntry};
@@ -201,7 +202,7 @@ pub struct Failed<'a> {
     /// The environment of the cell.
     pub environment: Environment,
     /// The profile of the failed test.
-    pub profile: &'a str,
+    pub profile: &'a ProfileName,
 }
 
 /// Returns the release that the components are taken from: one for which every capability that the test proves is
@@ -219,7 +220,7 @@ pub fn donor<'r>(records: impl Iterator<Item = &'r Record>, test: &Test, failed:
                 let fits = |entry: &&VerifiedEntry| {
                     entry.release == release.version
                         && entry.arch == failed.arch
-                        && entry.profile == failed.profile
+                        && entry.profile == *failed.profile
                         && entry.environment == *environment
                         && !entry.shaped
                         && entry.supplied_components().is_empty()
@@ -359,7 +360,7 @@ mod tests {
             (vec![Outcome::Pass, fail("s"), fail("s")], Seen::Sometimes { passed: 1, of: 3 }),
             // One pass is not enough if the other attempt could not be judged.
             (vec![Outcome::Pass, error()], unjudged("the line ended")),
-            (vec![Outcome::Blocked { by: "smoke::x".to_owned() }], unjudged("blocked by smoke::x")),
+            (vec![Outcome::Blocked { by: "smoke::x".parse().unwrap() }], unjudged("blocked by smoke::x")),
         ] {
             assert_eq!(Seen::of(&attempts), expected, "{attempts:?}");
         }
@@ -387,12 +388,13 @@ mod tests {
         let database = Database::embedded();
         let test = catalogue::find("filesystem::virtio_fs::rename_is_atomic").unwrap();
         let bookworm: Target = "debian:12".parse().unwrap();
+        let (profile, unknown) = ("go-3.32".parse().unwrap(), "go-none".parse().unwrap());
         let failed = Failed {
             distro: &bookworm.distro,
             release: &bookworm.version,
             arch: Arch::X86_64,
             environment: Environment::Container,
-            profile: "go-3.32",
+            profile: &profile,
         };
         let target = donor(database.records(), test, failed).unwrap();
         assert_ne!(target, bookworm);
@@ -406,7 +408,7 @@ mod tests {
                     .all(|c| entry.capabilities.get(c).is_some_and(|v| v.verdict == Verdict::Supported))
         };
         assert!(record.verified.iter().any(|entry| shows(&entry)), "{target}");
-        let unknown = Failed { profile: "go-none", ..failed };
+        let unknown = Failed { profile: &unknown, ..failed };
         assert_eq!(donor(database.records(), test, unknown), None);
     }
 }

@@ -120,7 +120,7 @@ async fn bring_up_and_test(
             let message = format!("during this test, {}", ended.as_deref().unwrap_or("the machine was lost"));
             let outcome = Outcome::Error { message };
             let (guests, notes, artifacts) = (Vec::new(), Vec::new(), Vec::new());
-            let (profiles, test, unanswered) = (&profiles[..], &test[..], false);
+            let (profiles, test, unanswered) = (&profiles[..], &test, false);
             let one = FinishedAttempt { profiles, test, attempt, outcome, unanswered, began, guests, notes, artifacts };
             testing::write_attempt(output, cell, machine, one);
         }

@@ -12,7 +12,7 @@ pub(crate) fn begins(run: &str, cells: &[CellId], tests: u64, filter: Option<&st
         argv: Vec::new(),
         records: String::new(),
         catalogue: String::new(),
-        profiles: vec!["go-3.32".to_owned()],
+        profiles: vec!["go-3.32".parse().unwrap()],
         cells: cells.to_vec(),
         planned: cells.iter().map(|cell| (cell.clone(), tests)).collect(),
         filter: filter.map(str::to_owned),

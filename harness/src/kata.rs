@@ -18,7 +18,7 @@ use images::artifacts::{self, Agent, Artifacts, ArtifactsError, OpenedFile};
 use images::boot::{kernel, modules};
 use images::external_file::ExternalFile;
 use model::kata_version::KataVersion;
-use model::profile::{ModuleUse, Profile, Runtime};
+use model::profile::{ModuleUse, Profile, ProfileName, Runtime};
 use model::release::Release;
 use model::words::list_and;
 use reports::journal::Candidate;
@@ -90,7 +90,7 @@ pub struct SuppliedKata {
 #[derive(Debug)]
 struct SuppliedRuntime {
     kind: Runtime,
-    profile: &'static str,
+    profile: &'static ProfileName,
     version: KataVersion,
     sha256: Option<String>,
     shim: OpenedFile,
@@ -129,7 +129,7 @@ impl SuppliedKata {
             let opened = Artifacts::open(source, scratch).map_err(failed(source.name()))?;
             supplied.opened.push((source.name().to_owned(), opened));
         }
-        let is_selected = |shim: &&artifacts::Shim| profiles.iter().any(|p| p.name == shim.profile);
+        let is_selected = |shim: &&artifacts::Shim| profiles.iter().any(|p| p.name == *shim.profile);
         for (name, one) in &supplied.opened {
             // A release may consist of several archives: a part missing in one may be in another of the same version.
             let release = || {
@@ -137,7 +137,8 @@ impl SuppliedKata {
                 iter::once(one).chain(others.filter(|other| other.version == one.version && !ptr::eq(*other, one)))
             };
             if !release().any(|part| part.shims.iter().any(|shim| is_selected(&shim))) {
-                let serves: Vec<&str> = release().flat_map(|part| &part.shims).map(|shim| shim.profile).collect();
+                let serves: Vec<&str> =
+                    release().flat_map(|part| &part.shims).map(|shim| shim.profile.as_str()).collect();
                 let (name, version) = (name.clone(), one.version);
                 return Err(match serves.is_empty() {
                     true => KataError::NoRuntime { name, version },
@@ -233,7 +234,7 @@ impl SuppliedKata {
         let agent = built_in::agent(release.arch).unwrap_or_default();
         let kernel = kernel::find(tree, release)?;
         for one in &self.runtimes {
-            let Some(profile) = profiles.iter().find(|p| p.name == one.profile) else { continue };
+            let Some(profile) = profiles.iter().find(|p| p.name == *one.profile) else { continue };
             // The guest mounts the root filesystems that containerd's EROFS snapshotter makes.
             let mut module_names = profile.modules.all();
             module_names.extend_from_slice(profile.modules.of(ModuleUse::Erofs));
@@ -256,7 +257,7 @@ impl SuppliedKata {
             claims.push(Kata {
                 version: one.version,
                 kind: one.kind,
-                profile: one.profile.to_owned(),
+                profile: one.profile.clone(),
                 shim: add("containerd-shim-kata-v2", Content::Opened(one.shim.clone())),
                 shipped: Some(add("configuration.toml", Content::Opened(one.configuration.clone()))),
                 configuration: configuration_path(one.kind).to_owned(),
@@ -356,7 +357,8 @@ mod tests {
         fs::write(tools.path().join("opt/kata/VERSION"), "4.0.0").unwrap();
         fs::write(tools.path().join("opt/kata/bin/kata-ctl"), "").unwrap();
         let supplied = open(&[&tools, &go, &rust], &["go-3.32", "rs-4.0"]).unwrap();
-        let found: Vec<(&str, bool)> = supplied.runtimes.iter().map(|r| (r.profile, r.checker.is_some())).collect();
+        let found: Vec<(&str, bool)> =
+            supplied.runtimes.iter().map(|r| (r.profile.as_str(), r.checker.is_some())).collect();
         assert_eq!(found, [("go-3.32", false), ("rs-4.0", true)]);
         let error = open(&[&go], &["go-3.32"]).unwrap_err();
         assert!(error.contains("no kata-agent"), "{error}");

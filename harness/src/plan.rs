@@ -5,7 +5,7 @@
 //! never shared, because they compare with the profile's own gates and flags.
 
 use crate::progress::CellLine;
-use model::profile::Profile;
+use model::profile::{Profile, ProfileName};
 use model::release::Release;
 use reports::journal::CellId;
 use reports::resume::CellProgress;
@@ -37,7 +37,7 @@ pub struct Unit {
     /// The profile whose arguments are used; those of all `profiles` are the same.
     pub profile: Profile,
     /// Every profile that the unit stands for.
-    pub profiles: Vec<String>,
+    pub profiles: Vec<ProfileName>,
     /// The tests to run, in order.
     pub tests: Vec<PlannedTest>,
 }
@@ -48,7 +48,7 @@ pub struct PlannedTest {
     /// The test.
     pub test: &'static Test,
     /// A subset of the unit's profiles: those that the test applies to.
-    pub profiles: Vec<String>,
+    pub profiles: Vec<ProfileName>,
 }
 
 /// Returns the units for these profiles in an environment of this kind, the static ones first.
@@ -98,7 +98,7 @@ fn weight(unit: &Unit) -> u32 {
 }
 
 /// Returns the units with only the chosen tests and profiles.
-pub(crate) fn remaining(units: &[Unit], chosen: impl Fn(&PlannedTest, &str) -> bool) -> Vec<Unit> {
+pub(crate) fn remaining(units: &[Unit], chosen: impl Fn(&PlannedTest, &ProfileName) -> bool) -> Vec<Unit> {
     let mut remaining_units = Vec::new();
     for unit in units {
         let mut again = unit.clone();

@@ -12,7 +12,9 @@ mod state;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
+use model::profile::ProfileName;
 use model::sync::locked;
+use model::test_id::TestId;
 use render::Size;
 use reports::journal::{CellId, Event};
 use state::{News, RunProgress};
@@ -228,7 +230,7 @@ impl CellLine {
     }
 
     /// Sets the cell's tests, each with its profiles, and those that had ended before, by profile.
-    pub fn plan(&self, tests: &[(&str, &[String])], before: &BTreeSet<(String, String)>) {
+    pub fn plan(&self, tests: &[(&TestId, &[ProfileName])], before: &BTreeSet<(ProfileName, TestId)>) {
         locked(&self.progress.0.state).plan(&self.cell, tests, before);
     }
 

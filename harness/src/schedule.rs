@@ -30,6 +30,8 @@
 pub use attempts::Attempts;
 
 use crate::plan::{PlannedTest, Unit, remaining};
+use model::profile::ProfileName;
+use model::test_id::TestId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 use suites::outcome::Outcome;
@@ -53,10 +55,10 @@ fn lost_outcome() -> Outcome {
 }
 
 /// A test under one profile: the profile's name, the test's id.
-type Key = (String, String);
+type Key = (ProfileName, TestId);
 
-fn key(planned: &PlannedTest, profile: &str) -> Key {
-    (profile.to_owned(), planned.test.id.clone())
+fn key(planned: &PlannedTest, profile: &ProfileName) -> Key {
+    (profile.clone(), planned.test.id.clone())
 }
 
 /// The tests of a cell, across its environments.
@@ -77,7 +79,7 @@ pub struct Schedule {
     /// The outcome of each finished test.
     outcomes: BTreeMap<Key, Outcome>,
     /// The running tests: by profiles and id, the number and the start of the attempt.
-    under_way: BTreeMap<(Vec<String>, String), (u32, Instant)>,
+    under_way: BTreeMap<(Vec<ProfileName>, TestId), (u32, Instant)>,
     /// Number of guests that were started.
     guests: u32,
     /// Number of machines that were lost during each test.
@@ -138,9 +140,9 @@ pub enum RestartReason {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interrupted {
     /// The profiles that it was run for.
-    pub profiles: Vec<String>,
+    pub profiles: Vec<ProfileName>,
     /// The id of the test.
-    pub test: String,
+    pub test: TestId,
     /// The number of the attempt, from 1.
     pub attempt: u32,
     /// The start of the attempt.
@@ -223,25 +225,25 @@ impl Schedule {
     }
 
     /// Records the start of an attempt.
-    pub fn started(&mut self, profiles: &[String], test: &str, attempt: u32, now: Instant) {
-        self.under_way.insert((profiles.to_vec(), test.to_owned()), (attempt, now));
+    pub fn started(&mut self, profiles: &[ProfileName], test: &TestId, attempt: u32, now: Instant) {
+        self.under_way.insert((profiles.to_vec(), test.clone()), (attempt, now));
     }
 
     /// Records the end of an attempt; `unanswered` is true if one of Kata's sandboxes did not answer.
     pub fn finished(
         &mut self,
-        profiles: &[String],
-        test: &str,
+        profiles: &[ProfileName],
+        test: &TestId,
         attempt: u32,
         outcome: &Outcome,
         unanswered: bool,
     ) -> AfterAttempt {
-        let keys: Vec<Key> = profiles.iter().map(|profile| (profile.clone(), test.to_owned())).collect();
+        let keys: Vec<Key> = profiles.iter().map(|profile| (profile.clone(), test.clone())).collect();
         self.progress.1 += usize::from(attempt == self.first_attempt(profiles, test));
         for key in &keys {
             self.outcomes.insert(key.clone(), outcome.clone());
         }
-        self.under_way.remove(&(profiles.to_vec(), test.to_owned()));
+        self.under_way.remove(&(profiles.to_vec(), test.clone()));
         *self.counts.entry(outcome.name()).or_default() += 1;
         // Once emulation has made one sandbox hang, the next ones often hang, too, each until its deadline.
         if unanswered && self.may_replace() {
@@ -252,9 +254,9 @@ impl Schedule {
     }
 
     /// Returns, for each profile, the finished test that blocks this one because it did not pass, if any.
-    pub fn blockers(&self, planned: &PlannedTest) -> Vec<(String, Option<String>)> {
-        let of = |profile: &String| {
-            let stands = |id: &&String| {
+    pub fn blockers(&self, planned: &PlannedTest) -> Vec<(ProfileName, Option<TestId>)> {
+        let of = |profile: &ProfileName| {
+            let stands = |id: &&TestId| {
                 let outcome = self.outcomes.get(&(profile.clone(), (*id).clone()));
                 outcome.is_some_and(|outcome| *outcome != Outcome::Pass)
             };

@@ -55,10 +55,9 @@ impl Again {
     fn units(&self, cell: &CellId, units: &[Unit]) -> Vec<Unit> {
         let Some(progress) = self.progress.get(cell) else { return units.to_vec() };
         let planned = units.iter().flat_map(|unit| &unit.tests);
-        let keys =
-            planned.flat_map(|one| one.profiles.iter().map(move |profile| (profile.as_str(), one.test.id.as_str())));
+        let keys = planned.flat_map(|one| one.profiles.iter().map(move |profile| (profile, &one.test.id)));
         let again = progress.not_passed(keys);
-        remaining(units, |one, profile| again.contains(&(profile.to_owned(), one.test.id.clone())))
+        remaining(units, |one, profile| again.contains(&(profile.clone(), one.test.id.clone())))
     }
 }
 
@@ -67,6 +66,7 @@ mod tests {
     use super::*;
     use crate::plan;
     use model::profile::Profile;
+    use model::test_id::TestId;
     use reports::resume::Tried;
     use suites::environment::Environment;
     use suites::outcome::Outcome;
@@ -75,8 +75,8 @@ mod tests {
     fn a_rerun_leaves_out_passed_tests_and_runs_unseen_ones() {
         let profile = Profile::find("go-3.29").unwrap();
         let profiles = std::slice::from_ref(profile);
-        let units = plan::units(profiles, Environment::Container, |_| true, |p, _| p.name.clone());
-        let ids = |units: &[Unit]| -> Vec<String> {
+        let units = plan::units(profiles, Environment::Container, |_| true, |p, _| p.name.to_string());
+        let ids = |units: &[Unit]| -> Vec<TestId> {
             units.iter().flat_map(|unit| &unit.tests).map(|one| one.test.id.clone()).collect()
         };
         let all = ids(&units);

@@ -85,8 +85,8 @@ mod tests {
     fn started(test: &str, attempt: u32) -> Event {
         Event::TestStarted {
             cell: cell(),
-            profiles: vec!["a".to_owned(), "b".to_owned()],
-            test: test.to_owned(),
+            profiles: vec!["a".parse().unwrap(), "b".parse().unwrap()],
+            test: test.parse().unwrap(),
             attempt,
         }
     }

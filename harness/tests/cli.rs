@@ -640,7 +640,7 @@ fn list_shows_each_test_of_the_catalogue_on_a_line() {
     assert_eq!(lines.len(), suites::catalogue::tests().len());
     for (line, test) in lines.iter().zip(suites::catalogue::tests()) {
         let (id, meaning) = line.split_once("  ").unwrap();
-        assert_eq!(id, test.id);
+        assert_eq!(test.id, id);
         assert!(!meaning.trim().is_empty(), "{id} is listed without a word");
     }
 }
@@ -854,7 +854,7 @@ fn killed_run(dir: &Path) {
         arch: model::arch::Arch::X86_64,
         environment: Environment::Container,
     };
-    let profiles = vec!["go-3.29".to_owned()];
+    let profiles: Vec<model::profile::ProfileName> = vec!["go-3.29".parse().unwrap()];
     let mut journal = Writer::create(dir).unwrap();
     journal
         .append(Event::RunStarted {
@@ -883,7 +883,8 @@ fn killed_run(dir: &Path) {
         ("smoke::qemu_has_the_machine_type", failed),
         (CUT, Outcome::Pass),
     ] {
-        let (cell, profiles, test) = (cell.clone(), profiles.clone(), test.to_owned());
+        let (cell, profiles) = (cell.clone(), profiles.clone());
+        let test: model::test_id::TestId = test.parse().unwrap();
         let started =
             Event::TestStarted { cell: cell.clone(), profiles: profiles.clone(), test: test.clone(), attempt: 1 };
         journal.append(started).unwrap();

@@ -186,7 +186,7 @@ fn fake_kata(profile: &str) -> Kata {
     Kata {
         version: KataVersion::new(3, 30, 0),
         kind: profile::Runtime::Go,
-        profile: profile.to_owned(),
+        profile: profile.parse().unwrap(),
         shim: "/nonexistent/containerd-shim-kata-v2".to_owned(),
         shipped: None,
         configuration: "/nonexistent/configuration.toml".to_owned(),
@@ -298,7 +298,7 @@ fn every_kata_test_passes_under_a_real_kata() {
     let kata = Kata {
         version,
         kind: if rust { profile::Runtime::Rs } else { profile::Runtime::Go },
-        profile: name.to_owned(),
+        profile: name.parse().unwrap(),
         shim,
         shipped: None,
         configuration: variable("CONFIGURATION").unwrap_or_default(),

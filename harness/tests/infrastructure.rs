@@ -92,7 +92,7 @@ fn earlier_entry(release: &str) -> VerifiedEntry {
     VerifiedEntry {
         release: release.parse().unwrap(),
         arch: Arch::X86_64,
-        profile: "go-3.29".to_owned(),
+        profile: "go-3.29".parse().unwrap(),
         environment: model::environment::Environment::Container,
         basis: Basis::Emulated,
         tested: date(2026, 1, 2),

@@ -23,7 +23,7 @@ use crate::digest;
 use crate::external_file::{ExternalFile, ExternalFileError};
 use folder::Folder;
 use model::kata_version::KataVersion;
-use model::profile::{NoProfileError, Profile, Runtime};
+use model::profile::{NoProfileError, Profile, ProfileName, Runtime};
 use root::MAX_CONFIGURATION;
 use std::fs;
 use std::io;
@@ -142,7 +142,7 @@ pub struct Shim {
     /// The shipped configuration for QEMU, if any.
     pub configuration: Option<OpenedFile>,
     /// The profile whose range holds the version.
-    pub profile: &'static str,
+    pub profile: &'static ProfileName,
 }
 
 /// Kata's files, unpacked.
@@ -250,7 +250,7 @@ fn inspect(
         // Go's linker puts this mark into its programs (`debug/buildinfo`).
         let kind = if contains(&bytes, b"\xff Go buildinf:") { Runtime::Go } else { Runtime::Rs };
         let profile = match Profile::of(kind, version) {
-            Ok(profile) => profile.name.as_str(),
+            Ok(profile) => &profile.name,
             // Upstream's 3.x releases have a Rust runtime next to the Go runtime, and no profile covers it.
             Err(source @ NoProfileError::Older { .. }) => {
                 unknown = Some(version_error(kind, source));

@@ -10,7 +10,8 @@
 use jiff::Timestamp;
 use model::package::{PackageName, PackageVersion};
 use model::procfs;
-use model::profile::Profile;
+use model::profile::{Profile, ProfileName};
+use model::test_id::TestId;
 use model::verified::Basis;
 use reports::journal::{
     Accelerator, CellFacts, CellId, Environment, Event, FILE, JournalEntry, Phase, ProbeAnswer, SCHEMA,
@@ -124,8 +125,9 @@ fn make(dir: &Path, targets: usize, tests: &[(&Profile, &Test)]) -> Result<(), B
     };
     let cells = (0..targets).map(|number| format!("debian:release-{number}/x86_64/container").parse::<CellId>());
     let cells: Vec<CellId> = cells.collect::<Result<_, _>>()?;
-    let mut profiles: Vec<String> = tests.iter().map(|(profile, _)| profile.name.clone()).collect();
+    let mut profiles: Vec<ProfileName> = tests.iter().map(|(profile, _)| profile.name.clone()).collect();
     profiles.dedup();
+    let boots: TestId = "smoke::kernel_boots_to_userspace".parse()?;
     put(Event::RunStarted {
         schema: SCHEMA,
         run: "bench".to_owned(),
@@ -157,7 +159,7 @@ fn make(dir: &Path, targets: usize, tests: &[(&Profile, &Test)]) -> Result<(), B
                 attempt: 1,
                 machine: 0,
                 guests: vec![1],
-                outcome: outcome(target, number, test),
+                outcome: outcome(target, number, test, &boots),
                 millis: 120,
                 notes: Vec::new(),
                 artifacts: vec![format!("artifacts/{}/guest-1/serial.log", cell.release)],
@@ -190,11 +192,11 @@ fn facts() -> Result<CellFacts, Box<dyn Error>> {
 
 /// Returns an outcome: of a hundred, three fail, two are skipped, one is blocked, one is in error, and the others pass,
 /// at different places on each target.
-fn outcome(target: usize, number: usize, test: &Test) -> Outcome {
+fn outcome(target: usize, number: usize, test: &Test, boots: &TestId) -> Outcome {
     match (target + number) % 100 {
         0..3 => Outcome::Fail(Failure::new(test.blames, format!("expected 4096 bytes of {}, saw {number}", test.name))),
         3..5 => Outcome::Skip { reason: "the environment has no /dev/vhost-vsock".to_owned() },
-        5 => Outcome::Blocked { by: "smoke::kernel_boots_to_userspace".to_owned() },
+        5 => Outcome::Blocked { by: boots.clone() },
         6 => Outcome::Error { message: format!("the line to {} ended", Component::Qemu) },
         _ => Outcome::Pass,
     }

@@ -13,6 +13,8 @@ use crate::journal::CellId;
 use crate::package_change::differing;
 use crate::standing::{Change, Effect, ProfileStanding, Standings, compare};
 use crate::verdict::Judgement;
+use model::profile::ProfileName;
+use model::test_id::TestId;
 use model::verified::Verdict;
 use serde::Serialize;
 use side::Known;
@@ -55,7 +57,7 @@ pub struct Difference {
 struct VerdictTurn {
     cell: CellId,
     capability: Capability,
-    profiles: Vec<String>,
+    profiles: Vec<ProfileName>,
     was: Option<Verdict>,
     is: Option<Verdict>,
     /// The kind of change, in the reports' words.
@@ -73,7 +75,7 @@ struct VerdictTurn {
 struct NotCompared {
     cell: CellId,
     capabilities: Vec<Capability>,
-    profiles: Vec<String>,
+    profiles: Vec<ProfileName>,
     /// Why the whole cell was not judged; null if some of its tests were in error.
     why: Option<String>,
 }
@@ -105,7 +107,7 @@ enum SignatureState {
 struct SignatureTurn {
     state: SignatureState,
     signature: String,
-    tests: Vec<String>,
+    tests: Vec<TestId>,
     /// Cells with their profiles: `debian:13/x86_64/container go-3.32`.
     places: Vec<String>,
 }
@@ -184,7 +186,7 @@ impl Difference {
 /// A cell under a profile that both sides know.
 struct Pair<'s> {
     cell: &'s CellId,
-    profile: &'s str,
+    profile: &'s ProfileName,
     before: &'s Known,
     now: &'s Known,
     /// The comparison with the record, if the record is the earlier side.
@@ -193,7 +195,7 @@ struct Pair<'s> {
 
 impl Pair<'_> {
     /// Returns how a failure of the later side compares; `None` if the earlier side was not asked for its tests.
-    fn state(&self, signature: &str, tests: &BTreeSet<String>) -> Option<SignatureState> {
+    fn state(&self, signature: &str, tests: &BTreeSet<TestId>) -> Option<SignatureState> {
         if let Some(standing) = self.standing {
             return Some(record::state(standing, signature, tests));
         }
@@ -209,7 +211,7 @@ impl Pair<'_> {
 
 fn pairs<'s>(before: &'s Side, after: &'s Side, standings: Option<&'s Standings<'s>>) -> Vec<Pair<'s>> {
     let both = after.known.iter().filter_map(|(key, now)| Some((key, before.known.get(key)?, now)));
-    let pair = |((cell, profile), before, now): (&'s (CellId, String), &'s Known, &'s Known)| {
+    let pair = |((cell, profile), before, now): (&'s (CellId, ProfileName), &'s Known, &'s Known)| {
         let standing = standings.and_then(|standings| record::standing(standings, cell, profile));
         Pair { cell, profile, before, now, standing }
     };
@@ -228,7 +230,7 @@ struct Turn<'s> {
 }
 
 impl Turn<'_> {
-    fn of(self, profiles: Vec<String>) -> VerdictTurn {
+    fn of(self, profiles: Vec<ProfileName>) -> VerdictTurn {
         let Turn { cell, capability, was, is, change, effect } = self;
         let (worse, unjudged) = (effect == Effect::Worse, effect == Effect::Unjudged);
         VerdictTurn { cell: cell.clone(), capability, profiles, was, is, change, worse, unjudged }
@@ -237,7 +239,7 @@ impl Turn<'_> {
 
 /// Returns the verdicts that differ between two runs, by the same rule as against the record ([`compare`]).
 fn verdicts(both: &[Pair<'_>]) -> Vec<VerdictTurn> {
-    let mut all: BTreeMap<Turn<'_>, Vec<String>> = BTreeMap::new();
+    let mut all: BTreeMap<Turn<'_>, Vec<ProfileName>> = BTreeMap::new();
     for &Pair { cell, profile, before, now, .. } in both {
         let is_requested = |c: &&Capability| !before.not_requested.contains(*c) && !now.not_requested.contains(*c);
         let all_of = before.judged.keys().chain(now.judged.keys()).filter(is_requested);
@@ -251,7 +253,7 @@ fn verdicts(both: &[Pair<'_>]) -> Vec<VerdictTurn> {
             let compared = found.map(|found| compare(was, true, found, false));
             let (change, effect) = compared.unwrap_or((Change::Same, Effect::None));
             let turn = Turn { cell, capability: *capability, was, is, change, effect };
-            all.entry(turn).or_default().push(profile.to_owned());
+            all.entry(turn).or_default().push(profile.clone());
         }
     }
     all.into_iter().map(|(turn, profiles)| turn.of(profiles)).collect()
@@ -260,17 +262,17 @@ fn verdicts(both: &[Pair<'_>]) -> Vec<VerdictTurn> {
 /// Returns what the earlier side could not judge, each list of capabilities once for all profiles that it applies to.
 fn not_compared(both: &[Pair<'_>]) -> Vec<NotCompared> {
     type Place<'s> = (&'s CellId, Vec<Capability>, Option<&'s str>);
-    let mut all: BTreeMap<Place<'_>, Vec<String>> = BTreeMap::new();
+    let mut all: BTreeMap<Place<'_>, Vec<ProfileName>> = BTreeMap::new();
     for &Pair { cell, profile, before, now, .. } in both {
         let is_open = |(capability, judged): &(&Capability, &Judgement)| {
             judged.verdict == Verdict::Inconclusive && !now.not_requested.contains(*capability)
         };
         let open: Vec<Capability> = before.judged.iter().filter(is_open).map(|(capability, _)| *capability).collect();
         if !open.is_empty() {
-            all.entry((cell, open, before.lost.as_deref())).or_default().push(profile.to_owned());
+            all.entry((cell, open, before.lost.as_deref())).or_default().push(profile.clone());
         }
     }
-    let entry = |((cell, capabilities, why), profiles): (Place<'_>, Vec<String>)| NotCompared {
+    let entry = |((cell, capabilities, why), profiles): (Place<'_>, Vec<ProfileName>)| NotCompared {
         cell: cell.clone(),
         capabilities,
         profiles,
@@ -280,11 +282,11 @@ fn not_compared(both: &[Pair<'_>]) -> Vec<NotCompared> {
 }
 
 fn signatures(both: &[Pair<'_>]) -> Vec<SignatureTurn> {
-    type Places = (BTreeSet<String>, BTreeSet<String>);
+    type Places = (BTreeSet<TestId>, BTreeSet<String>);
     let mut all: BTreeMap<(SignatureState, &str), Places> = BTreeMap::new();
     for pair in both {
         let &Pair { cell, profile, before, now, .. } = pair;
-        let mut add = |state, signature, tests: &BTreeSet<String>| {
+        let mut add = |state, signature, tests: &BTreeSet<TestId>| {
             let (known, places) = all.entry((state, signature)).or_default();
             known.extend(tests.iter().cloned());
             places.insert(format!("{cell} {profile}"));

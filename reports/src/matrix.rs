@@ -10,18 +10,19 @@ use crate::verdict::agreement::{self, Repetition};
 use crate::verdict::{Evidence, Judgement, Requirements, judge, test_set};
 use jiff::Timestamp;
 use model::environment::Environment;
-use model::profile::Profile;
+use model::profile::{Profile, ProfileName};
 use model::record::Record;
+use model::test_id::TestId;
 use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Capability;
 use suites::catalogue::Test;
 use suites::outcome::Outcome;
 
 /// Profile → capability → judgement.
-pub type Judgements = BTreeMap<String, BTreeMap<Capability, Judgement>>;
+pub type Judgements = BTreeMap<ProfileName, BTreeMap<Capability, Judgement>>;
 
 /// Profile → test → why its failure blames no component.
-pub type Doubts = BTreeMap<String, BTreeMap<String, String>>;
+pub type Doubts = BTreeMap<ProfileName, BTreeMap<TestId, String>>;
 
 /// The results of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +56,7 @@ pub struct Matrix {
     /// The profiles, in the order asked for.
     pub profiles: Vec<ProfileHead>,
     /// Profiles that the journal names but that are unknown here: they cannot be judged.
-    pub unknown_profiles: Vec<String>,
+    pub unknown_profiles: Vec<ProfileName>,
     /// The cells.
     pub cells: Vec<CellReport>,
     /// Conflicts between runs that were merged.
@@ -66,7 +67,7 @@ pub struct Matrix {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProfileHead {
     /// `go-3.29`.
-    pub name: String,
+    pub name: ProfileName,
     /// The range of Kata versions.
     pub range: String,
     /// Whether upstream maintains it.
@@ -102,10 +103,10 @@ pub fn matrix(journal: &Journal, catalogue: &[Test], profiles: &[Profile]) -> Ma
 /// shows now.
 pub fn matrix_beside(journal: &Journal, catalogue: &[Test], profiles: &[Profile], records: &[&Record]) -> Matrix {
     let run = fold(journal);
-    let known = |name: &String| profiles.iter().find(|p| p.name == *name);
+    let known = |name: &ProfileName| profiles.iter().find(|p| p.name == *name);
     let (requested, unknown): (Vec<_>, Vec<_>) = run.profiles.iter().partition(|name| known(name).is_some());
     let requested: Vec<&Profile> = requested.into_iter().filter_map(known).collect();
-    let unknown_profiles: Vec<String> = unknown.into_iter().cloned().collect();
+    let unknown_profiles: Vec<ProfileName> = unknown.into_iter().cloned().collect();
     let Run {
         id,
         harness,
@@ -205,30 +206,29 @@ fn judgements(
     let (none, of_cell) = (Vec::new(), by_profile(&cell.instances));
     let container = container.map(|cell| (cell, by_profile(&cell.instances)));
     let judged = requirements.iter().map(|requirements| {
-        let profile = requirements.profile().name.as_str();
+        let profile = &requirements.profile().name;
         let elsewhere = container
             .as_ref()
-            .map(|(cell, all)| evidence(Environment::Container, cell, all.get(profile).unwrap_or(&none)));
-        let instances = of_cell.get(profile).unwrap_or(&none);
+            .map(|(cell, all)| evidence(Environment::Container, cell, all.get(profile.as_str()).unwrap_or(&none)));
+        let instances = of_cell.get(profile.as_str()).unwrap_or(&none);
         let known = evidence(id.environment, cell, instances);
         let failed = failed(&known);
         let before = before.failures(id, cell, profile);
         let weighed = agreement::weigh(catalogue, known, &repeated(instances), elsewhere.as_ref(), &before);
-        let name = || profile.to_owned();
-        ((name(), judge(requirements, &weighed)), (name(), doubts(failed, &weighed)))
+        ((profile.clone(), judge(requirements, &weighed)), (profile.clone(), doubts(failed, &weighed)))
     });
     judged.unzip()
 }
 
 /// Returns the tests that failed.
-fn failed(evidence: &Evidence) -> Vec<String> {
+fn failed(evidence: &Evidence) -> Vec<TestId> {
     let failed = evidence.outcomes.iter().filter(|(_, last)| matches!(last.outcome, Outcome::Fail { .. }));
     failed.map(|(test, _)| test.clone()).collect()
 }
 
 /// Returns the failures that were weighed and do not count, each with the reason.
-fn doubts(failed: Vec<String>, weighed: &Evidence) -> BTreeMap<String, String> {
-    let doubt = |test: String| match &weighed.outcomes.get(&test)?.outcome {
+fn doubts(failed: Vec<TestId>, weighed: &Evidence) -> BTreeMap<TestId, String> {
+    let doubt = |test: TestId| match &weighed.outcomes.get(&test)?.outcome {
         Outcome::Error { message } => Some((test, message.clone())),
         Outcome::Pass | Outcome::Fail { .. } | Outcome::Skip { .. } | Outcome::Blocked { .. } => None,
     };
@@ -249,8 +249,8 @@ fn report(
         (place(a), &a.test, &a.profiles).cmp(&(place(b), &b.test, &b.profiles))
     });
     let facts = cell.facts.iter().flat_map(|facts| &facts.environment);
-    let katas =
-        facts.filter_map(|(name, answer)| Some((name.strip_prefix("kata-")?.to_owned(), RunKata::of(answer.words()))));
+    let katas = facts
+        .filter_map(|(name, answer)| Some((name.strip_prefix("kata-")?.parse().ok()?, RunKata::of(answer.words()))));
     CellReport {
         cell: id,
         katas: katas.collect(),
@@ -273,19 +273,19 @@ fn report(
 
 /// Returns the tests that were tried in more than one virtual machine of the cell, and whether they failed in the same
 /// way.
-fn repeated(instances: &[&TestRun]) -> BTreeMap<String, Repetition> {
-    let mut attempts: BTreeMap<&str, Vec<(u32, &Outcome)>> = BTreeMap::new();
+fn repeated(instances: &[&TestRun]) -> BTreeMap<TestId, Repetition> {
+    let mut attempts: BTreeMap<&TestId, Vec<(u32, &Outcome)>> = BTreeMap::new();
     for instance in instances {
         let seen = instance.attempts.iter().map(|attempt| (attempt.machine, &attempt.outcome));
         attempts.entry(&instance.test).or_default().extend(seen);
     }
-    let repeated = |(test, seen): (&str, Vec<_>)| Some((test.to_owned(), agreement::repetition(&seen)?));
+    let repeated = |(test, seen): (&TestId, Vec<_>)| Some((test.clone(), agreement::repetition(&seen)?));
     attempts.into_iter().filter_map(repeated).collect()
 }
 
 /// Returns the results of a cell under the profile that these tests count for.
 fn evidence(environment: Environment, cell: &CellRun, instances: &[&TestRun]) -> Evidence {
-    let outcomes = last_words(instances).into_iter().map(|(test, last)| (test.to_owned(), last));
+    let outcomes = last_words(instances).into_iter().map(|(test, last)| (test.clone(), last));
     Evidence {
         outcomes: outcomes.collect(),
         error: cell.errors.first().map(CellFailure::to_string),
@@ -386,7 +386,7 @@ mod tests {
         in_machines(&mut maker);
         let mut record = Database::embedded().records().find(|record| record.distro == "debian").unwrap().clone();
         record.verified = recorded();
-        let cause = VerifiedCause::new(Component::Qemu, "it says no").shown_by(BOOT);
+        let cause = VerifiedCause::new(Component::Qemu, "it says no").shown_by(BOOT.parse().unwrap());
         let boot = VerifiedCapability::plain(Verdict::Unsupported);
         let boot = VerifiedCapability { causes: vec![cause], ..boot };
         record.verified[0].capabilities.insert(Capability::VmmBoot, boot);

@@ -21,6 +21,7 @@ use crate::run::{Conflict, fold};
 use jiff::Timestamp;
 use model::kernel::KernelRelease;
 use model::package::{PackageName, PackageVersion};
+use model::profile::ProfileName;
 use model::verified::Basis;
 use std::collections::{BTreeMap, BTreeSet};
 use suites::outcome::Component;
@@ -151,7 +152,7 @@ fn by_run(journal: &Journal) -> BTreeMap<String, Vec<JournalEntry>> {
 
 /// Returns a key for events that occur once in a run: the start or the end of an attempt.
 fn attempt(event: &Event) -> Option<String> {
-    let sorted = |profiles: &[String]| {
+    let sorted = |profiles: &[ProfileName]| {
         let mut profiles = profiles.to_vec();
         profiles.sort();
         profiles.join("+")

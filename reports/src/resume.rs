@@ -4,6 +4,8 @@
 //! A test with a start and no end is not done; an attempt that is in the journal twice counts once.
 
 use crate::journal::{CellId, Event, Journal, RunFacts, RunFilter};
+use model::profile::ProfileName;
+use model::test_id::TestId;
 use std::collections::{BTreeMap, BTreeSet};
 use suites::outcome::Outcome;
 
@@ -17,7 +19,7 @@ pub struct StartedRun {
     /// The run's first event, which holds the parameters.
     pub first: Event,
     /// The profiles asked for.
-    pub profiles: Vec<String>,
+    pub profiles: Vec<ProfileName>,
     /// The cells asked for, in that order.
     pub cells: Vec<CellId>,
     /// The test filter, if not all tests were asked for.
@@ -40,7 +42,7 @@ pub struct CellProgress {
     /// How many guests the cell started.
     pub guests: u32,
     /// The attempts that ended, in order, by profile and test.
-    pub tests: BTreeMap<(String, String), Vec<Tried>>,
+    pub tests: BTreeMap<(ProfileName, TestId), Vec<Tried>>,
 }
 
 /// An attempt that ended.
@@ -151,9 +153,12 @@ impl CellProgress {
     }
 
     /// Returns those of the `planned` tests that did not pass or have no result, to be tried again.
-    pub fn not_passed<'p>(&self, planned: impl IntoIterator<Item = (&'p str, &'p str)>) -> BTreeSet<(String, String)> {
-        let keys = planned.into_iter().map(|(profile, test)| (profile.to_owned(), test.to_owned()));
-        let passed = |key: &(String, String)| {
+    pub fn not_passed<'p>(
+        &self,
+        planned: impl IntoIterator<Item = (&'p ProfileName, &'p TestId)>,
+    ) -> BTreeSet<(ProfileName, TestId)> {
+        let keys = planned.into_iter().map(|(profile, test)| (profile.clone(), test.clone()));
+        let passed = |key: &(ProfileName, TestId)| {
             self.tests.get(key).and_then(|tried| tried.last()).is_some_and(|last| last.outcome == Outcome::Pass)
         };
         keys.filter(|key| !passed(key)).collect()
@@ -190,7 +195,7 @@ struct RunParameters<'e> {
     program: String,
     records: &'e str,
     catalogue: &'e str,
-    profiles: &'e [String],
+    profiles: &'e [ProfileName],
     cells: &'e [CellId],
     options: &'e [String],
     facts: RunFacts,
@@ -260,15 +265,15 @@ fn listed(cells: &[CellId]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::{BOOT, INSTALL, Maker, RENAME, cell, fail};
+    use crate::sample::{self, BOOT, INSTALL, Maker, RENAME, cell, fail};
     use suites::outcome::Component;
 
-    fn key(test: &str) -> (String, String) {
-        ("a".to_owned(), test.to_owned())
+    fn key(test: &str) -> (ProfileName, TestId) {
+        ("a".parse().unwrap(), test.parse().unwrap())
     }
 
     fn started(maker: &mut Maker, release: &str, test: &str, attempt: u32) {
-        let (profiles, test) = (vec!["a".to_owned()], test.to_owned());
+        let (profiles, test) = (sample::profile_names(&["a"]), test.parse().unwrap());
         maker.push(Event::TestStarted { cell: cell(release), profiles, test, attempt });
     }
 
@@ -334,9 +339,11 @@ mod tests {
     #[test]
     fn failed_and_never_run_tests_are_repeated() {
         let start = started_run(&killed().journal).unwrap();
-        let planned = [("a", INSTALL), ("a", BOOT), ("a", RENAME), ("b", INSTALL)];
+        let [a, b] = ["a", "b"].map(|name| name.parse::<ProfileName>().unwrap());
+        let [install, boot, rename] = [INSTALL, BOOT, RENAME].map(|test| test.parse::<TestId>().unwrap());
+        let planned = [(&a, &install), (&a, &boot), (&a, &rename), (&b, &install)];
         let again = start.progress[&cell("12")].not_passed(planned);
-        assert_eq!(again, [key(BOOT), key(RENAME), ("b".to_owned(), INSTALL.to_owned())].into());
+        assert_eq!(again, [key(BOOT), key(RENAME), (b.clone(), install.clone())].into());
     }
 
     #[test]
@@ -379,7 +386,7 @@ mod tests {
             (
                 |e| {
                     if let Event::RunStarted { profiles, .. } = e {
-                        profiles.push("b".into())
+                        profiles.push("b".parse().unwrap())
                     }
                 },
                 "profiles: ",

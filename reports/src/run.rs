@@ -14,6 +14,8 @@ use crate::verdict::FinalOutcome;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use model::profile::ProfileName;
+use model::test_id::TestId;
 use std::collections::BTreeMap;
 use std::fmt;
 use suites::outcome::Outcome;
@@ -28,7 +30,7 @@ pub struct Run {
     /// The origin of the run.
     pub provenance: Provenance,
     /// The profiles asked for, in that order.
-    pub profiles: Vec<String>,
+    pub profiles: Vec<ProfileName>,
     /// The test filter, if no cell was asked for all tests; of merged runs, that of the last one.
     pub filter: Option<RunFilter>,
     /// Whether the distro or the records were overlaid.
@@ -139,7 +141,7 @@ fn between(from: Timestamp, to: Timestamp) -> u64 {
 #[serde(rename_all = "kebab-case")]
 pub struct GuestLaunch {
     /// The profiles that share the configuration.
-    pub profiles: Vec<String>,
+    pub profiles: Vec<ProfileName>,
     /// The configuration's name.
     pub configuration: String,
     /// QEMU's arguments.
@@ -174,9 +176,9 @@ impl fmt::Display for CellFailure {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TestRun {
     /// The profiles that the result counts for.
-    pub profiles: Vec<String>,
+    pub profiles: Vec<ProfileName>,
     /// The test's id.
-    pub test: String,
+    pub test: TestId,
     /// The attempts, in order; at least one.
     pub attempts: Vec<Attempt>,
 }
@@ -196,11 +198,11 @@ pub(crate) fn day(at: Timestamp) -> Date {
 }
 
 /// Returns the final outcome of each test; if a test ran in several configurations, the worse one.
-pub(crate) fn last_words<'m>(instances: &[&'m TestRun]) -> BTreeMap<&'m str, FinalOutcome> {
-    let mut all: BTreeMap<&str, FinalOutcome> = BTreeMap::new();
+pub(crate) fn last_words<'m>(instances: &[&'m TestRun]) -> BTreeMap<&'m TestId, FinalOutcome> {
+    let mut all: BTreeMap<&TestId, FinalOutcome> = BTreeMap::new();
     for &instance in instances {
         let Some(last) = instance.final_outcome() else { continue };
-        let last = match all.remove(instance.test.as_str()) {
+        let last = match all.remove(&instance.test) {
             Some(other) => other.worse(last),
             None => last,
         };

@@ -7,7 +7,7 @@ use crate::standing::{Recorded, Standings};
 use jiff::Timestamp;
 use model::arch::Arch;
 use model::distro::DistroId;
-use model::profile::Profile;
+use model::profile::{Profile, ProfileName};
 use model::verified::{Basis, VerifiedEntry};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -20,7 +20,7 @@ use suites::share::Share;
 
 pub(crate) fn profile(name: &str, range: &str, maintained: bool, shares: &[Share]) -> Profile {
     let mut profile = Profile::all()[0].clone();
-    profile.name = name.to_owned();
+    profile.name = name.parse().unwrap();
     profile.range = range.to_owned();
     profile.maintained = maintained;
     profile.shares = shares.to_vec();
@@ -43,7 +43,7 @@ pub(crate) fn test(
     only: &'static [&'static str],
 ) -> Test {
     Test {
-        id: id.to_owned(),
+        id: id.parse().unwrap(),
         name: "name",
         suite: if id.starts_with("smoke") { Suite::Smoke } else { Suite::Filesystem },
         place: Place::Environment,
@@ -52,7 +52,7 @@ pub(crate) fn test(
         proves: proves.to_vec(),
         blames,
         needs: &[],
-        blocked_by: blocked_by.iter().map(|b| (*b).to_owned()).collect(),
+        blocked_by: blocked_by.iter().map(|b| b.parse().unwrap()).collect(),
         profiles: only,
         environments: &[],
         loads: None,
@@ -156,7 +156,7 @@ impl Maker {
             argv: strings(&["kata-qualify", "run", "--mirror", "http://user:pass@mirror.example/debian"]),
             records: "c1a0d3f5b6e7".to_owned(),
             catalogue: "d0ce6a24b342".to_owned(),
-            profiles: strings(profiles),
+            profiles: profile_names(profiles),
             cells: releases.iter().map(|r| cell(r)).collect(),
             planned: releases.iter().map(|r| (cell(r), 11)).collect(),
             filter: None,
@@ -181,14 +181,14 @@ impl Maker {
     ) -> &mut Maker {
         self.push(Event::TestStarted {
             cell: cell(release),
-            profiles: strings(profiles),
-            test: test.to_owned(),
+            profiles: profile_names(profiles),
+            test: test.parse().unwrap(),
             attempt,
         });
         self.push(Event::TestFinished {
             cell: cell(release),
-            profiles: strings(profiles),
-            test: test.to_owned(),
+            profiles: profile_names(profiles),
+            test: test.parse().unwrap(),
             attempt,
             machine: 0,
             guests: vec![1],
@@ -204,6 +204,10 @@ pub(crate) fn strings(items: &[&str]) -> Vec<String> {
     items.iter().map(|s| (*s).to_owned()).collect()
 }
 
+pub(crate) fn profile_names(names: &[&str]) -> Vec<ProfileName> {
+    names.iter().map(|name| name.parse().unwrap()).collect()
+}
+
 pub(crate) fn fail(blames: Component, message: &str) -> Outcome {
     Outcome::Fail(Failure::new(blames, message))
 }
@@ -213,7 +217,7 @@ pub(crate) fn skip(reason: &str) -> Outcome {
 }
 
 pub(crate) fn blocked(by: &str) -> Outcome {
-    Outcome::Blocked { by: by.to_owned() }
+    Outcome::Blocked { by: by.parse().unwrap() }
 }
 
 pub(crate) fn error(message: &str) -> Outcome {
@@ -287,7 +291,12 @@ pub(crate) fn journal() -> Journal {
     maker.push(Event::CellStarted { cell: cell("sid") });
     maker.push(Event::CellFacts { cell: cell("sid"), facts: facts(Basis::Emulated) });
     maker.done("sid", all, INSTALL, Outcome::Pass);
-    maker.push(Event::TestStarted { cell: cell("sid"), profiles: strings(all), test: BOOT.to_owned(), attempt: 1 });
+    maker.push(Event::TestStarted {
+        cell: cell("sid"),
+        profiles: profile_names(all),
+        test: BOOT.parse().unwrap(),
+        attempt: 1,
+    });
     maker.journal
 }
 
@@ -328,9 +337,9 @@ fn launched() -> Event {
     Event::GuestStarted {
         cell: cell("13"),
         guest: 1,
-        test: RENAME.to_owned(),
+        test: Some(RENAME.parse().unwrap()),
         attempt: 1,
-        profiles: strings(&["go-3.29"]),
+        profiles: profile_names(&["go-3.29"]),
         configuration: "virtio-fs".to_owned(),
         argv: strings(&["qemu-system-x86_64", "-machine", "q35,accel=kvm", "-append", "console=hvc0 panic=1"]),
         daemon: strings(&["/usr/libexec/virtiofsd", "--fd=3", "--shared-dir=/share"]),
@@ -342,8 +351,8 @@ fn launched() -> Event {
 fn posix_differs(profiles: &[&str]) -> Event {
     Event::TestFinished {
         cell: cell("13"),
-        profiles: strings(profiles),
-        test: POSIX.to_owned(),
+        profiles: profile_names(profiles),
+        test: POSIX.parse().unwrap(),
         attempt: 1,
         machine: 0,
         guests: vec![1],

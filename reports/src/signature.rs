@@ -14,6 +14,7 @@ pub(crate) use varying::without_varying;
 
 use crate::{digest, redact};
 use model::profile::Runtime;
+use model::test_id::TestId;
 use model::verified::VerifiedCause;
 use suites::outcome::{Component, Failure};
 
@@ -59,14 +60,14 @@ pub(crate) fn without_citation(observed: &str) -> &str {
 }
 
 /// Returns a cause as it is recorded: on one line, with the middle left out if it is long.
-pub(crate) fn recorded_cause(component: Component, observed: &str, test: &str) -> VerifiedCause {
+pub(crate) fn recorded_cause(component: Component, observed: &str, test: &TestId) -> VerifiedCause {
     // The place of the cut depends on the lengths of the component's and the test's name: the text must be cut where
     // older harnesses cut it, when a cause was one text.
     let (before, after) = (format!("{component}: "), format!(" ({test})"));
     let whole = redact::one_line(&format!("{before}{observed}{after}"), MAX_CAUSE);
     let message = whole.strip_prefix(before.as_str()).and_then(|rest| rest.strip_suffix(after.as_str()));
     let message = message.map_or_else(|| redact::one_line(observed, MAX_CAUSE), str::to_owned);
-    VerifiedCause::new(component, message).shown_by(test)
+    VerifiedCause::new(component, message).shown_by(test.clone())
 }
 
 /// Returns the signature of a recorded cause; `None` if it blames no component.
@@ -79,7 +80,7 @@ pub(crate) fn of_recorded(cause: &VerifiedCause) -> Option<String> {
 
 /// Returns the signature that a failure has once it is recorded; it differs from the failure's own if the text is so
 /// long that the record cuts it.
-pub(crate) fn once_recorded(component: Component, observed: &str, test: &str) -> String {
+pub(crate) fn once_recorded(component: Component, observed: &str, test: &TestId) -> String {
     of(component, &recorded_cause(component, &without_varying(observed), test).message)
 }
 
@@ -278,7 +279,7 @@ mod tests {
     fn a_long_failure_has_another_signature_once_recorded() {
         let of = |observed: &str| {
             let failure = signed(Failure::new(Component::Qemu, observed));
-            let known = once_recorded(failure.component, &failure.observed, "smoke::x");
+            let known = once_recorded(failure.component, &failure.observed, &"smoke::x".parse().unwrap());
             (known == failure.signature, known)
         };
         assert!(of("no q35").0);
@@ -291,12 +292,12 @@ mod tests {
     #[test]
     fn a_long_cause_is_cut_as_in_older_records() {
         let observed = "a long reason ".repeat(40);
-        let cause = recorded_cause(Component::Qemu, &observed, "smoke::guest_boots");
+        let cause = recorded_cause(Component::Qemu, &observed, &"smoke::guest_boots".parse().unwrap());
         let text = redact::one_line(&format!("qemu: {observed} (smoke::guest_boots)"), 240);
         assert_eq!(cause.to_string(), text);
         assert!(cause.message.contains(" […] "), "{cause}");
         // A name that is longer than the part kept at the end.
-        let cause = recorded_cause(Component::Qemu, &observed, &"long_name".repeat(20));
+        let cause = recorded_cause(Component::Qemu, &observed, &"long_name".repeat(20).parse().unwrap());
         assert_eq!((cause.message.len() <= 250, cause.test.map(|test| test.len())), (true, Some(180)));
     }
 

@@ -40,6 +40,7 @@ use known::{Known, KnownTests};
 use model::arch::Arch;
 use model::distro::{DistroId, ReleaseVersion};
 use model::known_issues::KnownIssue;
+use model::profile::ProfileName;
 use model::verified::{Basis, Verdict, VerifiedCapability, VerifiedCause, VerifiedEntry, same_tests};
 use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Capability;
@@ -74,7 +75,7 @@ pub struct CellStanding<'m> {
     /// The run's results for the cell.
     pub report: &'m CellReport,
     /// The comparison under each profile.
-    pub profiles: BTreeMap<&'m str, ProfileStanding<'m>>,
+    pub profiles: BTreeMap<&'m ProfileName, ProfileStanding<'m>>,
 }
 
 /// A cell under one profile compared with the record.
@@ -161,7 +162,7 @@ impl<'m> Standings<'m> {
 
     /// Returns the standing of a capability of a cell; `None` if the run judged no such profile.
     pub fn of(&self, cell: usize, profile: &str, capability: Capability) -> Option<&CapabilityStanding<'m>> {
-        self.cells.get(cell)?.profiles.get(profile)?.capabilities.get(&capability)
+        self.cells.get(cell)?.profile(profile)?.capabilities.get(&capability)
     }
 
     /// Returns the reasons why the whole run may be incomplete, each with a keyword.
@@ -248,6 +249,11 @@ impl<'m> Standings<'m> {
 }
 
 impl<'m> CellStanding<'m> {
+    /// Returns the comparison under a profile; `None` if the run was not asked for it.
+    pub fn profile(&self, name: &str) -> Option<&ProfileStanding<'m>> {
+        self.profiles.iter().find(|(known, _)| **known == name).map(|(_, standing)| standing)
+    }
+
     /// Returns the reasons why the cell is lost or has no end, each with the phase.
     pub fn problems(&self) -> Vec<(String, &'m str)> {
         let report: &'m CellReport = self.report;
@@ -340,7 +346,7 @@ fn cell<'m>(
             CapabilityStanding { judgement, optional, change, effect, recorded, recorded_causes, entry, since }
         };
         let capabilities = judgements.iter().map(|(c, judgement)| (*c, one(*c, judgement))).collect();
-        (profile.as_str(), ProfileStanding { entries, capabilities, known })
+        (profile, ProfileStanding { entries, capabilities, known })
     });
     CellStanding { report, profiles: profiles.collect() }
 }

@@ -33,6 +33,7 @@ pub use requirements::{Requirements, test_set};
 use crate::journal::Candidate;
 use crate::signature::without_varying;
 use model::environment::Environment;
+use model::test_id::TestId;
 use model::verified::{Basis, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::{Area, Capability};
@@ -68,7 +69,7 @@ pub struct Judgement {
 #[serde(rename_all = "kebab-case")]
 pub struct Cause {
     /// The test's id.
-    pub test: String,
+    pub test: TestId,
     /// The component at fault.
     pub component: Component,
     /// The observation, without details that vary from guest to guest.
@@ -88,7 +89,7 @@ pub struct Reason {
     /// The missing requirement, or the error.
     pub why: String,
     /// The ids of the required tests that the reason applies to.
-    pub tests: Vec<String>,
+    pub tests: Vec<TestId>,
     /// The source of the reason.
     #[serde(skip)]
     pub source: ReasonSource,
@@ -116,7 +117,7 @@ const NAMED: usize = 3;
 
 impl std::fmt::Display for Reason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&with_tests(&self.why, self.tests.iter().map(String::as_str)))
+        f.write_str(&with_tests(&self.why, self.tests.iter().map(TestId::as_str)))
     }
 }
 
@@ -136,7 +137,7 @@ pub(crate) fn with_tests<'a>(why: &str, tests: impl ExactSizeIterator<Item = &'a
 #[serde(rename_all = "kebab-case")]
 pub struct Flaky {
     /// The test's id.
-    pub test: String,
+    pub test: TestId,
     /// How many attempts passed.
     pub passed: u32,
     /// How many attempts passed or failed.
@@ -147,7 +148,7 @@ pub struct Flaky {
 #[derive(Debug, Clone, Default)]
 pub struct Evidence {
     /// Test id → final outcome.
-    pub outcomes: BTreeMap<String, FinalOutcome>,
+    pub outcomes: BTreeMap<TestId, FinalOutcome>,
     /// Why the cell could not go on, if it could not.
     pub error: Option<String>,
     /// The basis that the cell ran on: hardware or emulated.
@@ -295,7 +296,7 @@ enum RequiredOutcome<'a> {
 fn required_outcome<'a>(
     requirements: &Requirements<'_>,
     evidence: &'a Evidence,
-    required: &'a str,
+    required: &'a TestId,
 ) -> RequiredOutcome<'a> {
     let mut test = required;
     let mut seen = BTreeSet::new();
@@ -320,7 +321,7 @@ fn required_outcome<'a>(
             Outcome::Pass => return RequiredOutcome::InError(blocked("which passed in the end")),
             Outcome::Fail(failure) => {
                 return RequiredOutcome::Failed(Cause {
-                    test: test.to_owned(),
+                    test: test.clone(),
                     component: failure.component,
                     message: without_varying(&failure.observed),
                     signature: failure.signature.clone(),
@@ -342,11 +343,11 @@ fn required_outcome<'a>(
 
 /// Reasons with the tests that each applies to.
 #[derive(Default)]
-struct Reasons(BTreeMap<(String, ReasonSource), Vec<String>>);
+struct Reasons(BTreeMap<(String, ReasonSource), Vec<TestId>>);
 
 impl Reasons {
-    fn add(&mut self, why: String, source: ReasonSource, test: &str) {
-        self.0.entry((why, source)).or_default().push(test.to_owned());
+    fn add(&mut self, why: String, source: ReasonSource, test: &TestId) {
+        self.0.entry((why, source)).or_default().push(test.clone());
     }
 
     fn is_empty(&self) -> bool {

@@ -146,7 +146,7 @@ pub struct Kata {
     /// Go or Rust.
     pub kind: profile::Runtime,
     /// The profile whose range holds that version.
-    pub profile: String,
+    pub profile: profile::ProfileName,
     /// The shim's path in the environment.
     pub shim: String,
     /// The path in the environment of the configuration that came with Kata; `None` if the existing file in its place

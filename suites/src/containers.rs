@@ -32,7 +32,7 @@ mod volumes;
 use crate::capability::Capability;
 use crate::environment::Environment;
 use crate::outcome::Component;
-use crate::row::Row;
+use crate::row::{Row, test_id};
 use crate::test::{Place, Suite, Test};
 
 pub use crate::claims::{GuestRoot, Kata, OwnGuest};
@@ -81,7 +81,7 @@ fn test(runtime: ContainerRuntime, row: &Row) -> Test {
     test.environments = Environment::WITH_A_KERNEL;
     if row.blocked_by.is_none() {
         let first = first_of(row);
-        test.blocked_by = vec![format!("{module}::{first}")];
+        test.blocked_by = vec![test_id(&format!("{module}::{first}"))];
     }
     // A control proves nothing about Kata, so it applies under all profiles, whichever the twin applies to.
     if runtime == ContainerRuntime::Runc {
@@ -139,7 +139,7 @@ mod tests {
         for row in rows() {
             for runtime in [ContainerRuntime::Runc, ContainerRuntime::Kata] {
                 let id = format!("containers::{}::{}", runtime.name(), row.name);
-                let test = all.iter().find(|test| test.id == id);
+                let test = all.iter().find(|test| test.id == *id);
                 assert_eq!(test.is_some(), row.places.contains(&place(runtime)), "{id}");
                 let control = test.is_some_and(|test| test.proves == [control_of(row)]);
                 assert_eq!(control, test.is_some() && runtime == ContainerRuntime::Runc, "{id}");

@@ -43,7 +43,7 @@ mod tests;
 
 use crate::capability::Capability;
 use crate::reproducer::Reproducer;
-use crate::row::Row;
+use crate::row::{Row, test_id};
 use crate::share::Share;
 use crate::test::{Place, Suite, Test};
 use crate::under;
@@ -125,7 +125,7 @@ fn test(row: &Row, place: Place, share: Share, with: Option<DaemonSetting>) -> T
     if row.name == MOUNTS {
         test.blocked_by = mount::blockers(share);
     } else if row.blocked_by.is_none() {
-        test.blocked_by = vec![format!("{module}::{MOUNTS}")];
+        test.blocked_by = vec![test_id(&format!("{module}::{MOUNTS}"))];
     }
     match share {
         // On a disk of its own the guest makes the nodes itself.

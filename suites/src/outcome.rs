@@ -2,6 +2,7 @@
 
 pub use model::component::Component;
 
+use model::test_id::TestId;
 use serde::{Deserialize, Serialize};
 
 /// The outcome of one attempt at a test.
@@ -21,7 +22,7 @@ pub enum Outcome {
     /// The test did not run, because a test that it builds on did not pass.
     Blocked {
         /// The id of the test that did not pass.
-        by: String,
+        by: TestId,
     },
     /// The harness or the infrastructure failed; says nothing about the distro.
     Error {

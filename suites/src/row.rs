@@ -13,6 +13,7 @@ use crate::share::{Share, served_by};
 use crate::test::{Body, ExcludedArchitectures, Need, Place, Suite, Test};
 use crate::under::Names;
 use model::profile::{DaemonSetting, ModuleUse};
+use model::test_id::TestId;
 
 /// A body and its entry in the catalogue.
 #[derive(Clone, Copy)]
@@ -184,7 +185,7 @@ impl Row {
     pub(crate) fn test(&self, suite: Suite, module: &str, place: Place, share: Option<Share>) -> Test {
         let blames = self.blames.or(share.map(served_by)).unwrap_or(Component::Record);
         Test {
-            id: format!("{module}::{}", self.name),
+            id: test_id(&format!("{module}::{}", self.name)),
             name: self.name,
             suite,
             place,
@@ -193,7 +194,7 @@ impl Row {
             proves: self.proves.to_vec(),
             blames,
             needs: self.needs,
-            blocked_by: self.blocked_by.unwrap_or_default().iter().map(|id| (*id).to_owned()).collect(),
+            blocked_by: self.blocked_by.unwrap_or_default().iter().map(|id| test_id(id)).collect(),
             profiles: match self.under {
                 Some(names) => names.as_slice(),
                 None => &[],
@@ -207,6 +208,12 @@ impl Row {
             doc: doc_of(self.source, self.name),
         }
     }
+}
+
+/// Returns the id of a test of the catalogue.
+#[expect(clippy::expect_used, reason = "ids are made of names in this crate, and a test makes all of them")]
+pub(crate) fn test_id(id: &str) -> TestId {
+    id.parse().expect("modules and bodies have names that an id can have")
 }
 
 /// A row for a body of this module: `row!(KIND(BODY), CAPABILITIES, COMPONENT)`.

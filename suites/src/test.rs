@@ -20,6 +20,7 @@ use crate::outcome::Component;
 use crate::reproducer::Reproducer;
 use crate::share::Share;
 use model::profile::{DaemonSetting, ModuleUse};
+use model::test_id::TestId;
 
 /// A group of tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -151,7 +152,7 @@ pub enum ExcludedArchitectures {
 #[derive(Debug, Clone)]
 pub struct Test {
     /// The id: `filesystem::virtio_fs::rename_is_atomic`.
-    pub id: String,
+    pub id: TestId,
     /// The body's name: `rename_is_atomic`.
     pub name: &'static str,
     /// Its group.
@@ -169,7 +170,7 @@ pub struct Test {
     /// The requirements in the test's row; see [`Test::all_needs`].
     pub needs: &'static [Need],
     /// The ids of the tests that must have passed first.
-    pub blocked_by: Vec<String>,
+    pub blocked_by: Vec<TestId>,
     /// The names of the profiles that the test applies to; empty means all.
     pub profiles: &'static [&'static str],
     /// The environments that can show the property; empty means all.

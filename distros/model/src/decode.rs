@@ -5,12 +5,16 @@ use crate::diagnostic::{Diagnostic, Fix, MAX_FINDINGS, finish, is_direction_cont
 use crate::distro::{self, DistroId, ReleaseVersion};
 use crate::fact::{Confidence, Fact, PerArch};
 use crate::package_manager::PackageManager;
+use crate::profile::ProfileName;
 use crate::suggest::{listed, nearest};
 use crate::syntax::{self, MapEntry, Node, NodeKind};
+use crate::test_id::TestId;
 use jiff::civil::Date;
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::ops::Range;
 use std::path::Path;
+use std::str::FromStr;
 
 /// Collects the mistakes of a tree and goes on after each.
 pub(crate) struct Decoder<'a> {
@@ -164,6 +168,35 @@ impl Decoder<'_> {
         match &node.kind {
             NodeKind::List(items) => self.all(items, |d, i| d.name(i, what)),
             _ => Some(vec![self.name(node, what)?]),
+        }
+    }
+
+    /// Reads a profile's name; whether there is such a profile is not checked.
+    pub(crate) fn profile(&mut self, node: &Node, what: &str) -> Option<ProfileName> {
+        self.checked(node, what)
+    }
+
+    /// Reads a test's id; whether there is such a test is not checked.
+    pub(crate) fn test_id(&mut self, node: &Node, what: &str) -> Option<TestId> {
+        self.checked(node, what)
+    }
+
+    /// Reads a text of a type that only a check can make; its error says what was expected.
+    fn checked<T: FromStr<Err: Display>>(&mut self, node: &Node, what: &str) -> Option<T> {
+        match self.string(node, what)?.parse() {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.error("bad-name", node.span.clone(), format!("{what}: {error}"));
+                None
+            }
+        }
+    }
+
+    /// Reads a profile's name or a list of them; see [`Decoder::profile`].
+    pub(crate) fn profiles(&mut self, node: &Node, what: &str) -> Option<Vec<ProfileName>> {
+        match &node.kind {
+            NodeKind::List(items) => self.all(items, |d, i| d.profile(i, what)),
+            _ => Some(vec![self.profile(node, what)?]),
         }
     }
 

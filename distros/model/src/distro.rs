@@ -57,9 +57,9 @@ pub(crate) const fn is_release_name(text: &str) -> bool {
     is_word(text, true, b"-._+~")
 }
 
-/// Whether a text is one word of ASCII letters, digits and `marks`, at most [`MAX_WORD_BYTES`] bytes long, and neither an option
-/// nor a hidden file.
-const fn is_word(text: &str, may_have_capitals: bool, marks: &[u8]) -> bool {
+/// Whether a text is one word of ASCII letters, digits and `marks`, at most [`MAX_WORD_BYTES`] bytes long, and neither
+/// an option nor a hidden file.
+pub(crate) const fn is_word(text: &str, may_have_capitals: bool, marks: &[u8]) -> bool {
     let bytes = text.as_bytes();
     if bytes.is_empty() || bytes.len() > MAX_WORD_BYTES || matches!(bytes[0], b'-' | b'.') {
         return false;
@@ -88,8 +88,8 @@ const fn is_among(byte: u8, marks: &[u8]) -> bool {
     false
 }
 
-/// Implements what both types share: they are built only from texts that `$is` accepts, and serialized, displayed and
-/// compared as their text.
+/// Implements what types of checked texts share: they are built only from texts that `$is` accepts, and serialized,
+/// displayed and compared as their text.
 macro_rules! checked_text {
     ($name:ident, $error:ident, $is:ident) => {
         impl $name {
@@ -156,6 +156,8 @@ macro_rules! checked_text {
         }
     };
 }
+
+pub(crate) use checked_text;
 
 checked_text!(DistroId, NotADistroId, is_id);
 checked_text!(ReleaseVersion, NotAReleaseVersion, is_release_name);

@@ -12,8 +12,9 @@ use crate::distro::DistroId;
 use crate::environment::Environment;
 use crate::package::{PackageName, PackageVersion};
 use crate::package_manager::PackageManager;
-use crate::profile::Profile;
+use crate::profile::{Profile, ProfileName};
 use crate::source::{RecordError, SourceLocation};
+use crate::test_id::TestId;
 use crate::version_order::compare;
 use jiff::civil::Date;
 use std::collections::BTreeMap;
@@ -29,7 +30,7 @@ pub enum KnownFailure {
     /// All failures with this signature: `virtiofsd: --shared-dir: unknown option`.
     Signature(String),
     /// All failures of this test: `filesystem::virtio_fs::rename_is_atomic`.
-    Test(String),
+    Test(TestId),
 }
 
 /// Versions of a package, in its package manager's order.
@@ -61,7 +62,7 @@ pub struct KnownIssue {
     /// The affected versions.
     pub versions: VersionRange,
     /// Profiles in which the failure occurs; all if empty.
-    pub profiles: Vec<String>,
+    pub profiles: Vec<ProfileName>,
     /// Environments in which the failure occurs; all if empty.
     pub environments: Vec<Environment>,
     /// Address of the bug report.

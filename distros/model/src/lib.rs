@@ -11,6 +11,7 @@ pub mod package; // names and versions of packages, validated on construction
 pub mod package_manager; // package managers, and their distros' names of packages and architectures
 pub mod share; // the ways a directory of the host reaches a guest
 pub mod target; // targets on the command line: `debian:13`, `all`
+pub mod test_id; // ids of tests, validated on construction
 pub mod version_order; // order of two versions of a package, as its package manager compares them
 pub mod virtiofsd; // the two daemons named virtiofsd, and how to tell them apart
 

@@ -6,7 +6,7 @@
 //! Only the maintained profiles have been read for them (`distros/profiles/vmms/*.yaml`).
 
 use crate::component::Component;
-use crate::profile::Profile;
+use crate::profile::{Profile, ProfileName};
 use serde::Deserialize;
 use std::sync::LazyLock;
 
@@ -59,7 +59,7 @@ pub enum VmmName {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct VmmProfile {
     /// The profile's name.
-    pub profile: String,
+    pub profile: ProfileName,
     /// The version that Kata builds and runs its own tests with: informative only.
     pub version: Option<KataBuilds>,
     /// The demands.

@@ -7,11 +7,13 @@ pub mod architecture;
 mod demands;
 mod family;
 pub mod fixed;
+mod name;
 mod qemu;
 mod virtiofsd;
 
 pub use demands::{Gate, GateKind, Minimum, ModuleUse, Modules};
 pub use family::{Family, FamilyError, NoProfileError, ProfileChange};
+pub use name::{NotAProfileName, ProfileName};
 pub use qemu::{BlkReadOnly, BlkSource, ImageDriver, JsonStyle, QemuDefaults, QmpDialect, QueryThreads};
 pub use virtiofsd::{DaemonSetting, DaemonStyle, Virtiofsd};
 
@@ -36,9 +38,9 @@ pub enum NotItsVersion {
         /// Kata's version.
         version: KataVersion,
         /// The profile that contains the version.
-        profile: String,
+        profile: ProfileName,
         /// The requested profile.
-        requested: String,
+        requested: ProfileName,
     },
     /// It is unknown what the version prints.
     #[error(transparent)]
@@ -47,14 +49,14 @@ pub enum NotItsVersion {
 
 /// Error for a profile that does not exist.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown profile {name:?}, known are {}{}", .known.join(", "), .nearest.as_ref().map(|n| format!("; did you mean {n:?}?")).unwrap_or_default())]
+#[error("unknown profile {name:?}, known are {}{}", .known.join(", "), .nearest.as_ref().map(|n| format!("; did you mean {:?}?", n.as_str())).unwrap_or_default())]
 pub struct UnknownProfile {
     /// The requested name.
     pub name: String,
     /// All profiles.
-    pub known: Vec<String>,
+    pub known: Vec<ProfileName>,
     /// The most similar name.
-    pub nearest: Option<String>,
+    pub nearest: Option<ProfileName>,
 }
 
 /// The demands of one range of Kata versions.
@@ -62,7 +64,7 @@ pub struct UnknownProfile {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Profile {
     /// Runtime and first release: `go-3.29`. An exception is `go-3.2`, which begins at the point release 3.1.3.
-    pub name: String,
+    pub name: ProfileName,
     /// The runtime whose argument generator is modelled.
     pub runtime: Runtime,
     /// The Kata releases of the profile: `3.29.0–3.31.0`.

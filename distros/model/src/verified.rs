@@ -27,6 +27,7 @@ use crate::capability::Capability;
 use crate::distro::ReleaseVersion;
 use crate::environment::Environment;
 use crate::package::{PackageName, PackageVersion};
+use crate::profile::ProfileName;
 use jiff::civil::Date;
 use serde::de::{self, MapAccess, Visitor};
 use serde::ser::SerializeMap;
@@ -149,7 +150,7 @@ pub struct VerifiedEntry {
     /// The architecture.
     pub arch: Arch,
     /// The profile: `go-3.29`.
-    pub profile: String,
+    pub profile: ProfileName,
     /// The environment of the run.
     pub environment: Environment,
     /// The basis of the verdicts.

@@ -5,6 +5,7 @@ use jiff::civil::Date;
 use model::capability::{Area, Capability};
 use model::environment::Environment;
 use model::package::{PackageName, PackageVersion};
+use model::profile::ProfileName;
 use model::verified::{Basis, Verdict, VerifiedCause, VerifiedEntry, same_tests, test_set_of_today};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -14,7 +15,7 @@ use std::collections::BTreeSet;
 #[serde(rename_all = "kebab-case")]
 pub struct VerifiedStanding {
     /// The profile.
-    pub profile: String,
+    pub profile: ProfileName,
     /// The environment of the run.
     pub environment: Environment,
     /// The basis of the verdicts.

@@ -110,7 +110,7 @@ fn run_unit(line: &Client<EnvironmentReply>, unit: &Unit, done: &Mutex<Done>) ->
                     EnvironmentReply::Failed { launched, .. } => {
                         let mut done = locked(done);
                         launched.iter().for_each(|launched| done.launched(launched));
-                        done.outcomes.push((test.id.clone(), false));
+                        done.outcomes.push((test.id.to_string(), false));
                         continue;
                     }
                     other => anyhow::bail!("starting a guest: {other:?}"),
@@ -127,7 +127,7 @@ fn run_unit(line: &Client<EnvironmentReply>, unit: &Unit, done: &Mutex<Done>) ->
                 EnvironmentReply::Failed { .. } => (false, true),
                 other => anyhow::bail!("running {}: {other:?}", test.id),
             };
-            locked(done).outcomes.push((test.id.clone(), passed));
+            locked(done).outcomes.push((test.id.to_string(), passed));
             // The run, too, tries a test again in a fresh guest.
             if (wants_guest && !alive) || time < *times {
                 stop(line, &mut guest)?;

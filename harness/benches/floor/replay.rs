@@ -2,7 +2,7 @@
 
 use crate::bare::Floor;
 use harness::plan;
-use model::profile::Profile;
+use model::profile::{Profile, ProfileName};
 use reports::journal::{Event, Journal};
 use std::collections::BTreeMap;
 use suites::catalogue::{Configuration, Test};
@@ -34,7 +34,7 @@ pub(crate) struct Unit {
 /// Returns the work to repeat: every attempt whose body ran.
 pub(crate) fn of(journal: &Journal, profiles: &[Profile]) -> anyhow::Result<Work> {
     let image = image(journal).ok_or_else(|| anyhow::anyhow!("the journal names no image: the cell broke"))?;
-    let mut tried: Vec<(&str, &[String], bool)> = Vec::new();
+    let mut tried: Vec<(&str, &[ProfileName], bool)> = Vec::new();
     let mut launched = Vec::new();
     for entry in &journal.entries {
         match &entry.event {
@@ -63,8 +63,8 @@ pub(crate) fn of(journal: &Journal, profiles: &[Profile]) -> anyhow::Result<Work
         let mut tests = Vec::new();
         for planned in unit.tests {
             // The attempt ran under only some of the planned profiles if the test was blocked under the others.
-            let is_same_test = |(test, profiles, _): &&(&str, &[String], bool)| {
-                *test == planned.test.id && profiles.iter().all(|p| planned.profiles.contains(p))
+            let is_same_test = |(test, profiles, _): &&(&str, &[ProfileName], bool)| {
+                planned.test.id == *test && profiles.iter().all(|p| planned.profiles.contains(p))
             };
             match tried.iter().filter(is_same_test).count() {
                 0 => {}

@@ -9,6 +9,7 @@ use crate::frame::{self, TooLarge};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use model::profile::Profile;
+use model::test_id::TestId;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -122,7 +123,7 @@ pub enum EnvironmentRequest {
     /// Run a test.
     RunTest {
         /// The test's id.
-        test: String,
+        test: TestId,
         /// The profile.
         profile: Box<Profile>,
         /// The shared guest to run in, for tests that need one.
@@ -282,7 +283,7 @@ pub enum GuestRequest {
     /// Run a guest body.
     Run {
         /// The test's id.
-        test: String,
+        test: TestId,
         /// How much random work to do.
         effort: Effort,
     },

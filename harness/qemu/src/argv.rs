@@ -10,7 +10,7 @@ use crate::launch::{Arg, ArgumentForm, FIRST_FD, FdPurpose, InheritedFd, Launch}
 use crate::sandbox::{BlockDevice, GuestImage, MemoryBacking, Net, Sandbox, SharedFilesystem};
 use model::arch::Arch;
 use model::kata_version::KataVersion;
-use model::profile::{BlkSource, ImageDriver, Profile, Runtime};
+use model::profile::{BlkSource, ImageDriver, Profile, ProfileName, Runtime};
 use model::share::Share;
 use std::path::Path;
 
@@ -50,7 +50,7 @@ pub enum ArgvError {
     #[error("profile {profile} has no arguments for {arch}: Kata's were read for x86_64 only")]
     Architecture {
         /// The profile.
-        profile: String,
+        profile: ProfileName,
         /// The requested architecture.
         arch: Arch,
     },
@@ -58,7 +58,7 @@ pub enum ArgvError {
     #[error("profile {profile} has no arguments on {arch} for {what}")]
     Setting {
         /// The profile.
-        profile: String,
+        profile: ProfileName,
         /// The architecture.
         arch: Arch,
         /// The setting, e.g. `an IOMMU`.
@@ -68,7 +68,7 @@ pub enum ArgvError {
     #[error("profile {profile} does not share over {share}, only over {known}")]
     Share {
         /// The profile.
-        profile: String,
+        profile: ProfileName,
         /// The requested share.
         share: Share,
         /// The shares that the profile supports.

@@ -1,6 +1,7 @@
 //! A QEMU or virtiofsd process to be started, and its record.
 
 use crate::deviation::Deviation;
+use model::profile::ProfileName;
 use serde::{Deserialize, Serialize};
 
 /// A process to be started: the program, its arguments, the descriptors that it inherits, and the deviations from
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "kebab-case")]
 pub struct Launch {
     /// The profile it follows.
-    pub profile: String,
+    pub profile: ProfileName,
     /// The Kata tag from which the arguments were taken.
     pub tag: String,
     /// The binary.
@@ -26,9 +27,9 @@ pub struct Launch {
 }
 
 impl Launch {
-    pub(crate) fn new(profile: &str, tag: &str, program: &str, args: Vec<Arg>, normal: Vec<Arg>) -> Launch {
+    pub(crate) fn new(profile: &ProfileName, tag: &str, program: &str, args: Vec<Arg>, normal: Vec<Arg>) -> Launch {
         Launch {
-            profile: profile.to_owned(),
+            profile: profile.clone(),
             tag: tag.to_owned(),
             program: program.to_owned(),
             args,

@@ -7,7 +7,9 @@ use crate::plan::{Cell, PlannedTest, Unit};
 use crate::schedule::{AfterAttempt, Schedule};
 use agent::environment::probe::lacking;
 use agent::launch::deadlines::{Deadlines, patience};
+use model::profile::ProfileName;
 use model::sync::locked;
+use model::test_id::TestId;
 use protocol::facts::{self, Facts};
 use protocol::message::{EnvironmentReply, EnvironmentRequest, Launched};
 use reports::journal::Event;
@@ -45,7 +47,7 @@ struct Started {
 struct Attempt<'a> {
     unit: &'a Unit,
     planned: &'a PlannedTest,
-    profiles: &'a [String],
+    profiles: &'a [ProfileName],
     number: u32,
 }
 
@@ -62,8 +64,8 @@ struct Attempted {
 
 /// An attempt that is over.
 pub(super) struct FinishedAttempt<'a> {
-    pub(super) profiles: &'a [String],
-    pub(super) test: &'a str,
+    pub(super) profiles: &'a [ProfileName],
+    pub(super) test: &'a TestId,
     pub(super) attempt: u32,
     pub(super) outcome: Outcome,
     /// Whether one of Kata's sandboxes did not answer.
@@ -78,7 +80,7 @@ pub(super) struct FinishedAttempt<'a> {
 /// Writes the end of an attempt into the journal.
 pub(super) fn write_attempt(output: &CellOutput, cell: &Cell, machine: u32, one: FinishedAttempt<'_>) {
     let FinishedAttempt { profiles, test, attempt, outcome, unanswered: _, began, guests, notes, artifacts } = one;
-    let (cell, profiles, test) = (cell.id.clone(), profiles.to_vec(), test.to_owned());
+    let (cell, profiles, test) = (cell.id.clone(), profiles.to_vec(), test.clone());
     let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     output.write(Event::TestFinished {
         cell,
@@ -237,7 +239,7 @@ impl Testing {
 
     /// Returns the profiles under which no finished test blocks this one; under the others, records the test as
     /// blocked.
-    fn not_blocked(&self, planned: &PlannedTest) -> Vec<String> {
+    fn not_blocked(&self, planned: &PlannedTest) -> Vec<ProfileName> {
         let mut free = Vec::new();
         let blockers = locked(&self.schedule).blockers(planned);
         for (profile, blocker) in blockers {
@@ -249,14 +251,14 @@ impl Testing {
         free
     }
 
-    fn started(&self, profiles: &[String], test: &str, attempt: u32) {
+    fn started(&self, profiles: &[ProfileName], test: &TestId, attempt: u32) {
         locked(&self.schedule).started(profiles, test, attempt, Instant::now());
-        let (cell, profiles, test) = (self.cell.id.clone(), profiles.to_vec(), test.to_owned());
+        let (cell, profiles, test) = (self.cell.id.clone(), profiles.to_vec(), test.clone());
         self.output.write(Event::TestStarted { cell, profiles, test, attempt });
     }
 
     /// Records an outcome without an attempt.
-    fn finish_without_running(&self, profiles: &[String], test: &str, outcome: Outcome) {
+    fn finish_without_running(&self, profiles: &[ProfileName], test: &TestId, outcome: Outcome) {
         let attempt = locked(&self.schedule).first_attempt(profiles, test);
         self.started(profiles, test, attempt);
         let (guests, notes, artifacts) = (Vec::new(), Vec::new(), Vec::new());
@@ -290,7 +292,7 @@ impl Testing {
         self.output.write(Event::GuestStarted {
             cell: self.cell.id.clone(),
             guest,
-            test: one.planned.test.id.clone(),
+            test: Some(one.planned.test.id.clone()),
             attempt: one.number,
             profiles: one.profiles.to_vec(),
             configuration: one.unit.configuration.name().to_owned(),

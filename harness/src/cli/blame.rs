@@ -106,7 +106,7 @@ fn new(standings: &Standings<'_>) -> Vec<Case> {
                 if !all.iter().any(is_known) {
                     all.push(Case {
                         cell: cell.report.cell.clone(),
-                        profile: (*profile).to_owned(),
+                        profile: (*profile).clone(),
                         test: cause.test.clone(),
                         signature: cause.signature.clone(),
                         blames: cause.component,
@@ -272,8 +272,8 @@ fn step(like: &RunArguments, case: &Case, swap: &[Component], from: &str, out: P
         // Kata's own containers run in virtual machines only, and a run without a virtual machine refuses `--kata`.
         one.kata.clear();
     }
-    one.profiles = vec![case.profile.clone()];
-    one.filter = Some(case.test.clone());
+    one.profiles = vec![case.profile.to_string()];
+    one.filter = Some(case.test.to_string());
     let is_swapped = |text: &String| {
         let name = text.split(['=', '@']).next().unwrap_or_default();
         swap.iter().any(|component| component.name() == name)

@@ -121,7 +121,7 @@ pub(super) fn bug(what: &BugArguments) -> anyhow::Result<Exit> {
 /// Returns the known issue that matches the failure.
 fn known<'m>(standings: &Standings<'m>, case: &Case) -> Option<&'m KnownIssue> {
     let cell = standings.cells.iter().find(|cell| cell.report.cell == case.cell)?;
-    cell.profiles.get(case.profile.as_str())?.known.get(case.test.as_str()).copied()
+    cell.profile(&case.profile)?.known.get(case.test.as_str()).copied()
 }
 
 /// Returns the profile's arguments for the release's virtiofsd, in the script's directory; none if the record names no

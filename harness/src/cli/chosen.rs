@@ -2,6 +2,8 @@
 
 use crate::cli::UsageError;
 use crate::cli::arguments::FailedTestArguments;
+use model::profile::ProfileName;
+use model::test_id::TestId;
 use reports::journal::CellId;
 use reports::matrix::Matrix;
 use reports::verdict::FinalOutcome;
@@ -13,9 +15,9 @@ pub(super) struct Case {
     /// The cell in which the test failed.
     pub(super) cell: CellId,
     /// The profile under which the test failed.
-    pub(super) profile: String,
+    pub(super) profile: ProfileName,
     /// The id of the test.
-    pub(super) test: String,
+    pub(super) test: TestId,
     /// The signature of the failure.
     pub(super) signature: String,
     /// The component that the failure itself blames.
@@ -27,10 +29,10 @@ pub(super) fn chosen(matrix: &Matrix, arguments: &FailedTestArguments) -> Result
     let all = failed(matrix);
     let is_asked = |case: &&Case| {
         arguments.cell.as_ref().is_none_or(|cell| case.cell == *cell)
-            && arguments.profile.as_ref().is_none_or(|profile| case.profile == *profile)
+            && arguments.profile.as_ref().is_none_or(|profile| case.profile == **profile)
     };
     let requested: Vec<&Case> = all.iter().filter(is_asked).collect();
-    let exact: Vec<&Case> = requested.iter().copied().filter(|case| case.test == arguments.test).collect();
+    let exact: Vec<&Case> = requested.iter().copied().filter(|case| case.test == *arguments.test).collect();
     let named: Vec<&Case> = match exact.is_empty() {
         true => requested.iter().copied().filter(|case| case.test.contains(&arguments.test)).collect(),
         false => exact,

@@ -25,7 +25,7 @@ pub(super) fn list(what: &ListArguments) -> anyhow::Result<Exit> {
                     "blocked-by": test.blocked_by, "profiles": test.profiles, "needs": test.all_needs(), "doc": test.doc,
                     "reproducer": test.reproducer.map(Reproducer::kind),
                 });
-                rows.push((test.id.clone(), first, value));
+                rows.push((test.id.to_string(), first, value));
             }
         }
         ListWhat::Capabilities => {
@@ -42,7 +42,7 @@ pub(super) fn list(what: &ListArguments) -> anyhow::Result<Exit> {
                     (false, false) => "not released",
                 };
                 let text = format!("Kata {} ({upkeep}), taken from {}", profile.range, profile.tag);
-                rows.push((profile.name.clone(), text, serde_json::to_value(profile)?));
+                rows.push((profile.name.to_string(), text, serde_json::to_value(profile)?));
             }
         }
         ListWhat::Releases => {
@@ -87,7 +87,7 @@ pub(super) fn explain(what: &ExplainArguments) -> anyhow::Result<Exit> {
         print(&reports::views::explain::capability(capability, catalogue::tests(), Profile::all()))?;
         return Ok(Exit::AsRecorded);
     }
-    let named: Vec<&Test> = catalogue::tests().iter().filter(|t| t.id == what.what || t.name == what.what).collect();
+    let named: Vec<&Test> = catalogue::tests().iter().filter(|t| t.id == *what.what || t.name == what.what).collect();
     let Some(test) = named.first() else {
         let distance = |name: &str| strsim::damerau_levenshtein(name, &what.what);
         let capability = Capability::ALL.iter().map(|c| c.name()).min_by_key(|name| distance(name));

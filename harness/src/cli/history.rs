@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use model::arch::Arch;
 use model::distro::Target;
 use model::package_manager::PackageManager;
-use model::profile::Profile;
+use model::profile::{Profile, ProfileName};
 use model::verified::VerifiedEntry;
 use reports::journal::CellId;
 use reports::matrix::{CellReport, Matrix};
@@ -44,7 +44,7 @@ struct Sighting {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct History {
-    profile: String,
+    profile: ProfileName,
     /// The last day on which Kata could run.
     worked_last: Option<Date>,
     /// The sightings, the latest first.
@@ -75,7 +75,7 @@ pub(super) fn history(what: &HistoryArguments) -> anyhow::Result<Exit> {
     let is_its = |entry: &&VerifiedEntry| entry.release == target.version && entry.arch == arch && !entry.shaped;
     let known: Vec<&VerifiedEntry> = record.verified.iter().filter(is_its).collect();
     let profiles = request::profiles(&[])?;
-    let mut all: Vec<(String, Sighting)> = Vec::new();
+    let mut all: Vec<(ProfileName, Sighting)> = Vec::new();
     for profile in &profiles {
         let own = of_record(&known, profile, record.package_manager);
         all.extend(own.into_iter().map(|sighting| (profile.name.clone(), sighting)));
@@ -155,7 +155,13 @@ pub(super) fn runs(named: &[PathBuf]) -> Vec<PathBuf> {
 }
 
 /// Returns what a run alone shows about a release, by profile; nothing if the run was not about the release as shipped.
-fn of_run(matrix: &Matrix, name: &str, target: &Target, arch: Arch, profiles: &[Profile]) -> Vec<(String, Sighting)> {
+fn of_run(
+    matrix: &Matrix,
+    name: &str,
+    target: &Target,
+    arch: Arch,
+    profiles: &[Profile],
+) -> Vec<(ProfileName, Sighting)> {
     let Some(day) = matrix.finished.map(|at| at.to_zoned(TimeZone::UTC).date()) else { return Vec::new() };
     let is_its = |id: &CellId| id.distro == target.distro && id.release == target.version && id.arch == arch;
     let mut of_release = matrix.cells.iter().filter(|cell| is_its(&cell.cell));
@@ -174,13 +180,13 @@ fn of_run(matrix: &Matrix, name: &str, target: &Target, arch: Arch, profiles: &[
     all
 }
 
-fn of_profile(profile: &str, all: &[(String, Sighting)]) -> History {
+fn of_profile(profile: &ProfileName, all: &[(ProfileName, Sighting)]) -> History {
     let own = all.iter().filter(|(name, _)| name == profile);
     let mut sightings: Vec<Sighting> = own.map(|(_, sighting)| sighting.clone()).collect();
     sightings.sort();
     sightings.reverse();
     let worked_last = sightings.iter().find(|sighting| sighting.works).map(|sighting| sighting.day);
-    History { profile: profile.to_owned(), worked_last, sightings }
+    History { profile: profile.clone(), worked_last, sightings }
 }
 
 fn text(release: &str, arch: Arch, histories: &[History]) -> String {
@@ -215,24 +221,24 @@ mod tests {
     use suites::catalogue;
     use suites::outcome::Outcome;
 
-    fn seen(day: i8, works: bool) -> (String, Sighting) {
+    fn seen(day: i8, works: bool) -> (ProfileName, Sighting) {
         let words = if works { "yes, all 10" } else { "no: vsock (kernel)" };
         let sighting =
             Sighting { day: date(2026, 11, day), source: format!("run{day}"), works, words: words.to_owned() };
-        ("go-3.32".to_owned(), sighting)
+        ("go-3.32".parse().unwrap(), sighting)
     }
 
     #[test]
     fn the_history_shows_the_last_day_that_it_worked() {
         let all = [seen(1, false), seen(3, true), seen(9, false), seen(2, true)];
-        let histories = [of_profile("go-3.32", &all), of_profile("rs-4.0", &all)];
+        let histories = [of_profile(&"go-3.32".parse().unwrap(), &all), of_profile(&"rs-4.0".parse().unwrap(), &all)];
         assert_eq!(histories[0].worked_last, Some(date(2026, 11, 3)));
         let shown = text("debian:13", Arch::X86_64, &histories);
         let begins =
             "debian:13 on x86_64\ngo-3.32: last worked on 2026-11-03\n  2026-11-09  run9: no: vsock (kernel)\n";
         assert!(shown.starts_with(begins), "{shown}");
         assert!(shown.contains("rs-4.0: nothing is known\nLimits of this history:\n"), "{shown}");
-        let never = text("debian:13", Arch::X86_64, &[of_profile("go-3.32", &[seen(1, false)])]);
+        let never = text("debian:13", Arch::X86_64, &[of_profile(&"go-3.32".parse().unwrap(), &[seen(1, false)])]);
         assert!(never.contains("no known result shows that it ever worked"), "{never}");
     }
 
@@ -262,7 +268,7 @@ mod tests {
             argv: Vec::new(),
             records: String::new(),
             catalogue: String::new(),
-            profiles: vec!["go-3.32".to_owned()],
+            profiles: vec!["go-3.32".parse().unwrap()],
             cells: vec![cell.clone()],
             planned: BTreeMap::new(),
             filter: None,
@@ -275,7 +281,7 @@ mod tests {
             vec![started, Event::CellStarted { cell: cell.clone() }, Event::CellFacts { cell: cell.clone(), facts }];
         events.extend(catalogue::tests().iter().map(|test| Event::TestFinished {
             cell: cell.clone(),
-            profiles: vec!["go-3.32".to_owned()],
+            profiles: vec!["go-3.32".parse().unwrap()],
             test: test.id.clone(),
             attempt: 1,
             machine: 0,

@@ -66,7 +66,7 @@ pub(super) fn of_rerun(arguments: &RerunArguments) -> Result<ResolvedRun, UsageE
     let arguments = RunArguments {
         targets: or(&options.targets, of_run.targets),
         environments: if options.environments.is_empty() { of_run.environments } else { options.environments.clone() },
-        profiles: or(&options.profiles, start.profiles.clone()),
+        profiles: or(&options.profiles, profiles_of(&start)),
         arch: of_run.arch,
         // Tests that the run was not asked for are not missing.
         filter: filter_of(&start),
@@ -126,7 +126,12 @@ fn read_start(option: &str, folder: &Path) -> Result<StartedRun, UsageError> {
 
 /// Returns arguments that request the cells, the profiles and the filter of a journal; all other options stay.
 fn of_journal(arguments: &RunArguments, start: &StartedRun) -> RunArguments {
-    RunArguments { profiles: start.profiles.clone(), filter: filter_of(start), ..of_cells(arguments, &start.cells) }
+    RunArguments { profiles: profiles_of(start), filter: filter_of(start), ..of_cells(arguments, &start.cells) }
+}
+
+/// Returns the names of a run's profiles, as arguments.
+fn profiles_of(start: &StartedRun) -> Vec<String> {
+    start.profiles.iter().map(ToString::to_string).collect()
 }
 
 /// Checks whether the run is a rerun of another run.

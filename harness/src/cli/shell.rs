@@ -241,8 +241,8 @@ fn like(what: &ShellArguments, case: &Case, out: PathBuf) -> anyhow::Result<RunA
         like.kata.clone_from(&what.kata);
     }
     like.components.clone_from(&what.components);
-    like.profiles = vec![case.profile.clone()];
-    like.filter = Some(case.test.clone());
+    like.profiles = vec![case.profile.to_string()];
+    like.filter = Some(case.test.to_string());
     like.out = Some(out);
     like.records.clone_from(&what.records);
     (like.images, like.vm_memory) = (what.images.clone(), what.vm_memory);

@@ -11,6 +11,7 @@ use model::arch::Arch;
 use model::database::Database;
 use model::distro::{Target, as_name};
 use model::package::{PackageName, PackageVersion};
+use model::profile::ProfileName;
 use model::release::Release;
 use model::verified::VerifiedEntry;
 use model::version_order::compare;
@@ -63,7 +64,7 @@ struct RecordedEntry {
     #[serde(serialize_with = "as_name")]
     release: Target,
     arch: Arch,
-    profile: String,
+    profile: ProfileName,
     environment: Environment,
     tested: Date,
     /// Empty if the entry is not known to be stale.
@@ -295,7 +296,7 @@ mod tests {
         VerifiedEntry {
             release: "13".parse().unwrap(),
             arch: Arch::X86_64,
-            profile: "go-3.32".to_owned(),
+            profile: "go-3.32".parse().unwrap(),
             environment: Environment::Container,
             basis: Basis::Emulated,
             tested: date(2026, 11, 1),
@@ -356,7 +357,7 @@ mod tests {
             cell: "debian:13/x86_64/vm".parse().unwrap(),
             release: "debian:13".parse().unwrap(),
             arch: Arch::X86_64,
-            profile: profile.to_owned(),
+            profile: profile.parse().unwrap(),
             environment: Environment::Vm,
             tested: date(2026, 11, 1),
             reasons,

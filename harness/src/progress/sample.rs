@@ -3,6 +3,7 @@
 use super::state::RunProgress;
 use crate::fixtures;
 use jiff::Timestamp;
+use model::profile::ProfileName;
 use reports::journal::{CellId, Event};
 use suites::outcome::{Component, Failure, Outcome};
 
@@ -16,8 +17,8 @@ pub(super) fn id(name: &str) -> CellId {
     name.parse().unwrap()
 }
 
-pub(super) fn profiles() -> Vec<String> {
-    vec!["go-3.32".to_owned(), "rs-4.1".to_owned()]
+pub(super) fn profiles() -> Vec<ProfileName> {
+    vec!["go-3.32".parse().unwrap(), "rs-4.1".parse().unwrap()]
 }
 
 pub(super) fn begins(cells: &[&str], planned: u64, filter: Option<&str>) -> Event {
@@ -26,14 +27,14 @@ pub(super) fn begins(cells: &[&str], planned: u64, filter: Option<&str>) -> Even
 }
 
 pub(super) fn started(cell: &str, test: &str, attempt: u32) -> Event {
-    Event::TestStarted { cell: id(cell), profiles: profiles(), test: test.to_owned(), attempt }
+    Event::TestStarted { cell: id(cell), profiles: profiles(), test: test.parse().unwrap(), attempt }
 }
 
-pub(super) fn finished(cell: &str, test: &str, profiles: Vec<String>, outcome: Outcome) -> Event {
+pub(super) fn finished(cell: &str, test: &str, profiles: Vec<ProfileName>, outcome: Outcome) -> Event {
     Event::TestFinished {
         cell: id(cell),
         profiles,
-        test: test.to_owned(),
+        test: test.parse().unwrap(),
         attempt: 1,
         machine: 0,
         guests: Vec::new(),

@@ -5,6 +5,8 @@
 
 use super::fit::clean;
 use jiff::Timestamp;
+use model::profile::ProfileName;
+use model::test_id::TestId;
 use reports::journal::{CellId, Event};
 use reports::redact;
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,7 +50,7 @@ pub(super) enum Stage {
 }
 
 /// The key of tests that share a result: their id, and the profiles that it counts for.
-type Shared = (String, Vec<String>);
+type Shared = (TestId, Vec<ProfileName>);
 
 /// The progress of a cell.
 #[derive(Debug, Default)]
@@ -104,7 +106,7 @@ enum Bad {
 #[derive(Debug, Default)]
 struct Open {
     /// The place in the plan of each profile and test.
-    places: BTreeMap<(String, String), usize>,
+    places: BTreeMap<(ProfileName, TestId), usize>,
     /// Number of profiles for which each place still waits.
     waits_for: Vec<usize>,
 }
@@ -131,11 +133,11 @@ impl RunProgress {
             Event::TestStarted { cell, profiles, test, attempt } => {
                 let cell = self.cell(cell);
                 cell.stage = Stage::AtWork;
-                cell.running.insert((clean(test), profiles.clone()), Running { attempt: *attempt, since: at });
+                cell.running.insert((test.clone(), profiles.clone()), Running { attempt: *attempt, since: at });
                 Vec::new()
             }
             Event::TestFinished { cell, profiles, test, attempt, outcome, .. } => {
-                self.cell(cell).finished(&(clean(test), profiles.clone()), outcome);
+                self.cell(cell).finished(&(test.clone(), profiles.clone()), outcome);
                 let why = match outcome {
                     Outcome::Fail(failure) => &failure.observed,
                     Outcome::Error { message } => message,
@@ -198,13 +200,18 @@ impl RunProgress {
     }
 
     /// Sets the tests of a cell, each with its profiles, and those that had ended before the run was resumed.
-    pub(super) fn plan(&mut self, id: &CellId, tests: &[(&str, &[String])], before: &BTreeSet<(String, String)>) {
+    pub(super) fn plan(
+        &mut self,
+        id: &CellId,
+        tests: &[(&TestId, &[ProfileName])],
+        before: &BTreeSet<(ProfileName, TestId)>,
+    ) {
         let cell = self.cell(id);
         let mut open =
             Open { waits_for: tests.iter().map(|(_, profiles)| profiles.len()).collect(), ..Open::default() };
         for (place, (test, profiles)) in tests.iter().enumerate() {
             for profile in *profiles {
-                open.places.insert((profile.clone(), clean(test)), place);
+                open.places.insert((profile.clone(), (*test).clone()), place);
             }
         }
         before.iter().for_each(|(profile, test)| open.ended(profile, test));
@@ -304,8 +311,7 @@ impl Cell {
     pub(super) fn test(&self, now: Timestamp) -> Option<Shown<'_>> {
         let ((test, profiles), running) = self.running.iter().min_by_key(|(_, running)| running.since)?;
         let (seconds, others) = (seconds(running.since, now), self.running.len() - 1);
-        // Another machine's journal may contain any text here.
-        let profiles = clean(&profiles.join("+"));
+        let profiles = profiles.join("+");
         Some(Shown { test, profiles, attempt: running.attempt, seconds, others })
     }
 
@@ -333,8 +339,8 @@ impl Cell {
 }
 
 impl Open {
-    fn ended(&mut self, profile: &str, test: &str) {
-        let place = self.places.remove(&(profile.to_owned(), test.to_owned()));
+    fn ended(&mut self, profile: &ProfileName, test: &TestId) {
+        let place = self.places.remove(&(profile.clone(), test.clone()));
         if let Some(remaining) = place.and_then(|place| self.waits_for.get_mut(place)) {
             *remaining = remaining.saturating_sub(1);
         }

@@ -4,8 +4,9 @@ use super::{BadRequest, Request, provided};
 use crate::plan::{self, Cell};
 use crate::progress::Progress;
 use agent::launch::compose::normalised;
-use model::profile::Profile;
+use model::profile::{Profile, ProfileName};
 use model::release::Release;
+use model::test_id::TestId;
 use reports::journal::{CellId, Environment, Event, Writer};
 use reports::resume::{self, NotStarted, StartedRun};
 use suites::catalogue::{self, Test};
@@ -47,8 +48,8 @@ pub(super) fn check_resumable(before: &StartedRun, begins: &Event) -> Result<(),
 /// Tells the display which tests a cell will run.
 pub(super) fn shown(cell: &Cell) {
     let tests = cell.units.iter().flat_map(|unit| &unit.tests);
-    let tests: Vec<(&str, &[String])> =
-        tests.map(|planned| (planned.test.id.as_str(), planned.profiles.as_slice())).collect();
+    let tests: Vec<(&TestId, &[ProfileName])> =
+        tests.map(|planned| (&planned.test.id, planned.profiles.as_slice())).collect();
     let before = cell.before.iter().flat_map(|before| before.tests.keys().cloned()).collect();
     cell.line.plan(&tests, &before);
 }
@@ -114,7 +115,7 @@ mod tests {
         let [with, without] = [units(true), units(false)];
         eprintln!("{} units with KVM, {} without", with.len(), without.len());
         for unit in &with {
-            let arguments = |name: &String| {
+            let arguments = |name: &ProfileName| {
                 let provided = provided(Environment::Container, true);
                 Profile::find(name).ok().map(|profile| normalised(profile, Arch::X86_64, unit.configuration, provided))
             };

@@ -3,6 +3,7 @@
 use super::units::needs_cpus;
 use super::{AfterEnvironment, Key, RestartReason, Schedule, key};
 use crate::plan::{PlannedTest, Unit, remaining};
+use model::profile::ProfileName;
 use reports::verdict::agreement::is_nested;
 use std::collections::BTreeSet;
 use suites::outcome::Outcome;
@@ -27,7 +28,7 @@ impl Schedule {
     /// outcomes are forgotten, so that they do not block each other.
     fn nested_failures(&mut self) -> Vec<Unit> {
         let mut again: BTreeSet<Key> = BTreeSet::new();
-        let tests: Vec<(&PlannedTest, &String)> = self
+        let tests: Vec<(&PlannedTest, &ProfileName)> = self
             .units
             .iter()
             .flat_map(|unit| &unit.tests)

@@ -7,6 +7,8 @@
 use super::units::needs_cpus;
 use super::{Attempts, Key, Schedule, key};
 use crate::plan::{Unit, remaining};
+use model::profile::ProfileName;
+use model::test_id::TestId;
 use reports::resume::{CellProgress, Tried};
 use std::collections::BTreeSet;
 use suites::outcome::Outcome;
@@ -47,8 +49,8 @@ impl Schedule {
     }
 
     /// Returns the number of the next attempt at a test in this environment.
-    pub fn first_attempt(&self, profiles: &[String], test: &str) -> u32 {
-        let next = |profile: &String| self.next_attempts.get(&(profile.clone(), test.to_owned())).copied();
+    pub fn first_attempt(&self, profiles: &[ProfileName], test: &TestId) -> u32 {
+        let next = |profile: &ProfileName| self.next_attempts.get(&(profile.clone(), test.clone())).copied();
         profiles.iter().filter_map(next).max().unwrap_or(1)
     }
 
@@ -108,13 +110,13 @@ mod tests {
             "fail" => Outcome::Fail(Failure::new(Component::Qemu, "refused")),
             "error" => Outcome::Error { message: "lost".to_owned() },
             "skip" => Outcome::Skip { reason: "no device".to_owned() },
-            by => Outcome::Blocked { by: by.to_owned() },
+            by => Outcome::Blocked { by: by.parse().unwrap() },
         }
     }
 
     fn units(environment: Environment) -> Vec<Unit> {
         let profile = Profile::find(PROFILE).unwrap();
-        let mut units = plan::units(std::slice::from_ref(profile), environment, |_| true, |p, _| p.name.clone());
+        let mut units = plan::units(std::slice::from_ref(profile), environment, |_| true, |p, _| p.name.to_string());
         units.retain(|unit| matches!(unit.configuration, Configuration::Static | Configuration::Plain));
         units
     }
@@ -127,12 +129,12 @@ mod tests {
             outcome: outcome(word),
         };
         let tests = tests.iter().map(|(test, before)| {
-            ((PROFILE.to_owned(), (*test).to_owned()), before.iter().map(tried).collect::<Vec<Tried>>())
+            ((PROFILE.parse().unwrap(), test.parse().unwrap()), before.iter().map(tried).collect::<Vec<Tried>>())
         });
         CellProgress { ended: false, machines: 2, guests: 7, tests: tests.collect() }
     }
 
-    fn guests_test(units: &[Unit]) -> String {
+    fn guests_test(units: &[Unit]) -> TestId {
         let plain = units.iter().find(|unit| unit.configuration == Configuration::Plain).unwrap();
         plain.tests.iter().find(|one| is_nested(one)).unwrap().test.id.clone()
     }
@@ -145,7 +147,7 @@ mod tests {
     fn earlier_attempts_decide_whether_a_test_runs_again() {
         let units = units(Environment::Vm);
         let test = guests_test(&units);
-        let profiles = [PROFILE.to_owned()];
+        let profiles = [PROFILE.parse().unwrap()];
         // Columns: the earlier attempts; the number of the next attempt, if the test runs again; whether its failure is
         // confirmed.
         let table: [(Before<'_>, Option<u32>, bool); 8] = [
@@ -163,7 +165,11 @@ mod tests {
             let is_left = schedule.remaining.iter().flat_map(|unit| &unit.tests).any(|one| one.test.id == test);
             let actual = is_left.then(|| schedule.first_attempt(&profiles, &test));
             assert_eq!(actual, next, "{before:?}");
-            assert_eq!(schedule.confirmed.contains(&(PROFILE.to_owned(), test.clone())), is_certain, "{before:?}");
+            assert_eq!(
+                schedule.confirmed.contains(&(PROFILE.parse::<ProfileName>().unwrap(), test.clone())),
+                is_certain,
+                "{before:?}"
+            );
         }
     }
 
@@ -182,7 +188,7 @@ mod tests {
     #[test]
     fn the_machine_has_several_cpus_if_only_such_tests_remain() {
         let profile = Profile::find(PROFILE).unwrap();
-        let units = plan::units(std::slice::from_ref(profile), Environment::Vm, |_| true, |p, _| p.name.clone());
+        let units = plan::units(std::slice::from_ref(profile), Environment::Vm, |_| true, |p, _| p.name.to_string());
         let pass: Before<'_> = &[(1, 1, "pass")];
         let others = units.iter().flat_map(|unit| &unit.tests).filter(|one| !needs_cpus(one));
         let done: Vec<(&str, Before<'_>)> = others.map(|one| (one.test.id.as_str(), pass)).collect();
@@ -246,11 +252,11 @@ mod tests {
     fn a_nested_failure_is_repeated_once_across_resumes() {
         let units = units(Environment::Vm);
         let test = guests_test(&units);
-        let ids: Vec<String> = units.iter().flat_map(|u| &u.tests).map(|one| one.test.id.clone()).collect();
+        let ids: Vec<TestId> = units.iter().flat_map(|u| &u.tests).map(|one| one.test.id.clone()).collect();
         let twice: Before<'_> = &[(1, 1, "fail"), (1, 2, "fail"), (2, 1, "fail"), (2, 2, "fail")];
         for (before, is_repeated) in [(&twice[..2], true), (twice, false)] {
             let pass: Before<'_> = &[(1, 1, "pass")];
-            let of = |id: &String| if *id == test { before } else { pass };
+            let of = |id: &TestId| if *id == test { before } else { pass };
             let all: Vec<(&str, Before<'_>)> = ids.iter().map(|id| (id.as_str(), of(id))).collect();
             let mut schedule = Schedule::resumed(units.clone(), true, Attempts::retrying(1), &progress(&all));
             schedule.new_machine();
@@ -259,7 +265,7 @@ mod tests {
             assert_eq!(matches!(next, AfterEnvironment::Machine(_)), is_repeated, "{before:?}");
             if is_repeated {
                 schedule.new_machine();
-                let (profiles, now) = ([PROFILE.to_owned()], Instant::now());
+                let (profiles, now) = ([PROFILE.parse().unwrap()], Instant::now());
                 assert_eq!(schedule.first_attempt(&profiles, &test), 1, "attempts of a fresh machine");
                 schedule.started(&profiles, &test, 1, now);
                 let after = schedule.finished(&profiles, &test, 1, &Outcome::Pass, false);

@@ -47,7 +47,7 @@ fn machine(schedule: &mut Schedule, is_emulated: bool, line: &mut impl FnMut(Att
             }
             for (profile, blocker) in schedule.blockers(planned) {
                 let profiles = [profile.clone()];
-                let test = planned.test.id.as_str();
+                let test = &planned.test.id;
                 if let Some(by) = blocker {
                     schedule.started(&profiles, test, 1, Instant::now());
                     schedule.finished(&profiles, test, 1, &Outcome::Blocked { by }, false);
@@ -81,7 +81,7 @@ fn fail() -> Answer {
 /// Returns the tests of one profile in virtual machines, only those of these configurations.
 fn units(configurations: &[Configuration]) -> Vec<Unit> {
     let profile = Profile::find("go-3.29").unwrap();
-    let mut units = plan::units(std::slice::from_ref(profile), Environment::Vm, |_| true, |p, _| p.name.clone());
+    let mut units = plan::units(std::slice::from_ref(profile), Environment::Vm, |_| true, |p, _| p.name.to_string());
     units.retain(|unit| configurations.contains(&unit.configuration));
     units
 }
@@ -91,11 +91,11 @@ fn vm(configurations: &[Configuration]) -> Schedule {
 }
 
 fn outcome_of<'s>(schedule: &'s Schedule, test: &str) -> Option<&'s Outcome> {
-    schedule.outcomes.get(&("go-3.29".to_owned(), test.to_owned()))
+    schedule.outcomes.get(&("go-3.29".parse::<ProfileName>().unwrap(), test.parse::<TestId>().unwrap()))
 }
 
 fn ids(units: &[Unit]) -> Vec<String> {
-    units.iter().flat_map(|unit| &unit.tests).map(|planned| planned.test.id.clone()).collect()
+    units.iter().flat_map(|unit| &unit.tests).map(|planned| planned.test.id.to_string()).collect()
 }
 
 const BLK: &[Configuration] = &[Configuration::Static, Configuration::Plain, Configuration::VirtioBlk];
@@ -202,7 +202,7 @@ fn a_test_that_loses_two_machines_is_an_error() {
 #[test]
 fn a_cell_that_makes_progress_may_lose_more_machines() {
     let mut schedule = vm(BLK);
-    let done = |i: usize| ("done".to_owned(), format!("test-{i}"));
+    let done = |i: usize| -> Key { ("done".parse().unwrap(), format!("test_{i}").parse().unwrap()) };
     schedule.outcomes.extend((0..3 * OUTCOMES_FOR_ONE_MORE).map(|i| (done(i), Outcome::Pass)));
     let mut machines = 0;
     drive(&mut schedule, true, |(machine, ..)| {
@@ -239,10 +239,11 @@ fn an_interrupted_test_is_reported_with_its_attempt() {
     schedule.new_machine();
     schedule.begin(true);
     let now = Instant::now();
-    let profiles = ["go-3.29".to_owned()];
-    schedule.started(&profiles, "smoke::boots", 2, now);
+    let profiles = ["go-3.29".parse().unwrap()];
+    let test: TestId = "smoke::boots".parse().unwrap();
+    schedule.started(&profiles, &test, 2, now);
     let (next, interrupted) = schedule.ended(EnvironmentEnd::Lost);
-    let expected = Interrupted { profiles: profiles.to_vec(), test: "smoke::boots".to_owned(), attempt: 2, began: now };
+    let expected = Interrupted { profiles: profiles.to_vec(), test, attempt: 2, began: now };
     assert_eq!((next, interrupted), (AfterEnvironment::Machine(RestartReason::Lost), vec![expected]));
 }
 
@@ -285,7 +286,7 @@ fn the_number_of_replaced_machines_is_limited() {
     // Tests that block others pass here, because the others would not be tried otherwise.
     let all = units(&[Configuration::Kata]);
     let tests = all.iter().flat_map(|unit| &unit.tests);
-    let blockers: BTreeSet<String> = tests.flat_map(|planned| planned.test.blocked_by.iter().cloned()).collect();
+    let blockers: BTreeSet<TestId> = tests.flat_map(|planned| planned.test.blocked_by.iter().cloned()).collect();
     let decisions =
         drive(&mut schedule, true, |(_, _, test, _)| if blockers.contains(test) { pass() } else { Answer::Silence });
     let replacements =
@@ -350,7 +351,7 @@ fn outcomes_of_tests_to_be_repeated_are_cleared_first() {
 #[test]
 fn units_of_an_emulated_machine_run_one_after_the_other() {
     let profiles: Vec<_> = ["go-3.29", "rs-4.0"].map(|name| Profile::find(name).unwrap().clone()).into();
-    let units = plan::units(&profiles, Environment::Vm, |_| true, |p, _| p.name.clone());
+    let units = plan::units(&profiles, Environment::Vm, |_| true, |p, _| p.name.to_string());
     let groups = |is_emulated| {
         let groups = in_turn(units.clone(), is_emulated);
         assert_eq!(groups.iter().map(Vec::len).sum::<usize>(), units.len());

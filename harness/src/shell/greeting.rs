@@ -4,7 +4,9 @@
 use super::NoGuest;
 use agent::home::VOLUME;
 use model::package::PackageVersion;
+use model::profile::ProfileName;
 use model::shell::quoted;
+use model::test_id::TestId;
 use reports::redact::one_line;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,9 +30,9 @@ pub struct Greeting {
     /// The cell, such as `debian:13/x86_64/container`.
     pub cell: String,
     /// The test's id.
-    pub test: String,
+    pub test: TestId,
     /// The profile under which the test failed.
-    pub profile: String,
+    pub profile: ProfileName,
     /// The observed failure.
     pub observed: String,
     /// The guests that the test had in that run.
@@ -128,8 +130,8 @@ mod tests {
         let strings = |all: &[&str]| all.iter().map(|word| (*word).to_owned()).collect::<Vec<String>>();
         let greeting = Greeting {
             cell: "debian:13/x86_64/container".to_owned(),
-            test: "smoke::guest_boots".to_owned(),
-            profile: "go-3.32".to_owned(),
+            test: "smoke::guest_boots".parse().unwrap(),
+            profile: "go-3.32".parse().unwrap(),
             observed: "no console\nfor 60 s".to_owned(),
             guests: vec![Launch {
                 argv: strings(&["/usr/bin/qemu-system-x86_64", "-append", "console=hvc0 panic=1"]),

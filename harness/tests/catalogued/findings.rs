@@ -37,7 +37,7 @@ pub(crate) fn failures(database: &Database) -> Vec<Failure> {
             for (capability, verified) in failed {
                 let failure = |cause: String| Failure {
                     release: format!("{}:{}", record.distro, entry.release),
-                    profile: entry.profile.clone(),
+                    profile: entry.profile.to_string(),
                     capability: capability.name().to_owned(),
                     cause,
                 };

@@ -102,7 +102,7 @@ fn entry(out: &mut String, body: &[&Test], faults: &[Fault]) {
 
 /// Returns the faults that must make a test of this body fail.
 fn of_body<'f>(body: &[&Test], faults: &'f [Fault]) -> Vec<&'f str> {
-    let matching = faults.iter().filter(|fault| body.iter().any(|test| test.id == fault.test));
+    let matching = faults.iter().filter(|fault| body.iter().any(|test| test.id == *fault.test));
     matching.map(|fault| fault.id.as_str()).collect()
 }
 

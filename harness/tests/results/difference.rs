@@ -115,7 +115,7 @@ fn write_whole_run(dir: &Path, run: &str, second: i64, change: fn(&mut Events)) 
         at,
         event: Event::TestFinished {
             cell: CELL.parse().unwrap(),
-            profiles: vec![PROFILE.to_owned()],
+            profiles: vec![PROFILE.parse().unwrap()],
             test: test.id.clone(),
             attempt: 1,
             machine: 0,
@@ -209,7 +209,7 @@ fn is_lost(events: &mut Events) {
 
 fn has_a_strange_profile(events: &mut Events) {
     if let Event::RunStarted { profiles, .. } = &mut events.0[0].event {
-        profiles.push("go-9.9".to_owned());
+        profiles.push("go-9.9".parse().unwrap());
     }
 }
 

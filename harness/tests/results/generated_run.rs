@@ -1,6 +1,8 @@
 //! Generated output directories, in the form that runs leave.
 
 use model::package::{PackageName, PackageVersion};
+use model::profile::ProfileName;
+use model::test_id::TestId;
 use model::verified::Basis;
 use reports::journal::{
     Accelerator, CellFacts, CellId, Event, FILE, JournalEntry, Phase, RunFacts, RunFilter, SCHEMA, Writer,
@@ -133,7 +135,7 @@ pub(crate) fn write_run(folder: &Path, run: &GeneratedRun<'_>) {
             argv: vec!["kata-qualify".to_owned(), "run".to_owned()],
             records: "0123456789ab".to_owned(),
             catalogue: "0123456789ab".to_owned(),
-            profiles: vec![PROFILE.to_owned()],
+            profiles: vec![PROFILE.parse().unwrap()],
             cells: vec![cell.clone()],
             planned: [(cell.clone(), 2)].into(),
             filter: matches!(run.end, End::Passes | End::Lost).then(|| PASSES.to_owned()),
@@ -176,7 +178,8 @@ fn tests(events: &mut Vec<Event>, cell: &CellId, log: String, run: &GeneratedRun
     for (test, outcome, artifacts) in
         [(PASSES, Outcome::Pass, vec![]), (fails, failed, vec![log])].into_iter().take(count)
     {
-        let (cell, profiles, test) = (cell.clone(), vec![PROFILE.to_owned()], test.to_owned());
+        let (cell, profiles, test) =
+            (cell.clone(), vec![PROFILE.parse::<ProfileName>().unwrap()], test.parse::<TestId>().unwrap());
         events.push(Event::TestStarted {
             cell: cell.clone(),
             profiles: profiles.clone(),

@@ -65,7 +65,7 @@ fn a_release_archive_is_verified_unpacked_and_read() {
     let source = ExternalFile::parse(&format!("{}#{}", path.display(), sum.to_uppercase())).unwrap();
     let kata = Artifacts::open(&source, &dir.path().join("scratch")).unwrap();
     assert_eq!((kata.version, kata.sha256.as_deref()), (KataVersion::new(4, 0, 0), Some(sum.as_str())));
-    let kinds: Vec<_> = kata.shims.iter().map(|shim| (shim.kind, shim.profile)).collect();
+    let kinds: Vec<_> = kata.shims.iter().map(|shim| (shim.kind, shim.profile.as_str())).collect();
     assert_eq!(kinds, [(Runtime::Go, "go-3.32"), (Runtime::Rs, "rs-4.0")]);
     for (shim, content) in kata.shims.iter().zip(["go", "rs"]) {
         assert_eq!(shim.configuration.as_ref().unwrap().content().unwrap(), content.as_bytes());
@@ -95,7 +95,7 @@ fn xz_archives_and_unpacked_folders_are_accepted() {
     fs::write(&path, xz.finish().unwrap()).unwrap();
     let kata = open(&path, dir.path()).unwrap();
     assert_eq!(kata.shims.len(), 1);
-    assert_eq!(kata.shims[0].profile, "go-3.2");
+    assert_eq!(*kata.shims[0].profile, "go-3.2");
     // Both the unpacked tree and its prefix can be opened as directories.
     let (tree, prefix) = (kata.folder.shown(Path::new("/")), kata.folder.shown(&kata.prefix));
     for folder in [&tree, &prefix] {
@@ -365,7 +365,7 @@ fn a_go_shims_version_takes_precedence_over_the_archive_name() {
     for name in ["kata.tar.zst", "kata-static-4.1.0-amd64.tar.zst"] {
         fs::copy(&path, dir.path().join(name)).unwrap();
         let found = open(&dir.path().join(name), dir.path()).unwrap();
-        assert_eq!((found.version, found.shims[0].profile), (KataVersion::new(3, 29, 0), "go-3.29"), "{name}");
+        assert_eq!((found.version, found.shims[0].profile.as_str()), (KataVersion::new(3, 29, 0), "go-3.29"), "{name}");
     }
 }
 
@@ -442,6 +442,6 @@ fn a_tools_archive_has_a_checker_and_no_runtime() {
 fn a_too_old_rust_runtime_is_skipped_next_to_a_go_runtime() {
     let dir = tempfile::tempdir().unwrap();
     let found = open(&archive(dir.path(), &release("3.30.0")), dir.path()).unwrap();
-    let shims: Vec<(Runtime, &str)> = found.shims.iter().map(|s| (s.kind, s.profile)).collect();
+    let shims: Vec<(Runtime, &str)> = found.shims.iter().map(|s| (s.kind, s.profile.as_str())).collect();
     assert_eq!(shims, [(Runtime::Go, "go-3.29")]);
 }

@@ -14,7 +14,7 @@ use crate::views::causes::words;
 use jiff::civil::Date;
 use model::distro::ReleaseVersion;
 use model::package::{PackageName, PackageVersion};
-use model::profile::Profile;
+use model::profile::{Profile, ProfileName};
 use model::record::{Record, known};
 use model::release::Release;
 use model::share::Share;
@@ -221,7 +221,7 @@ impl<'m> FailedTest<'m> {
     /// Returns the record's entries under a profile.
     fn recorded(&self, profile: &str) -> impl Iterator<Item = &'m VerifiedEntry> {
         let name = profile.to_owned();
-        self.record.verified.iter().filter(move |entry| entry.profile == name && !entry.shaped)
+        self.record.verified.iter().filter(move |entry| entry.profile == *name && !entry.shaped)
     }
 
     fn is_supported(&self, entry: &VerifiedEntry) -> bool {
@@ -248,7 +248,7 @@ impl<'m> FailedTest<'m> {
                 let Some(Outcome::Fail(failure)) = run.final_outcome().map(|last| last.outcome) else { continue };
                 if failure.signature == self.failure.signature {
                     let profiles = places.entry((cell.cell.to_string(), run.test.as_str())).or_default();
-                    profiles.extend(run.profiles.iter().map(String::as_str));
+                    profiles.extend(run.profiles.iter().map(ProfileName::as_str));
                 }
             }
         }

@@ -611,7 +611,7 @@ fn scripts() -> Vec<(String, String)> {
         let profile = Profile::all().iter().find(|profile| test.applies_to(&profile.name)).unwrap();
         if is_made {
             let finding = Finding { test: &test.id, profile: &profile.name, observed, ..FIFO_OF_BOOKWORM };
-            all.push((test.id.clone(), script_of(&finding, None)));
+            all.push((test.id.to_string(), script_of(&finding, None)));
         }
     }
     let machine =

@@ -5,6 +5,8 @@ use super::{Side, SignatureState, Turn, VerdictTurn};
 use crate::journal::CellId;
 use crate::standing::{Change, Effect, ProfileStanding, Standings};
 use crate::verdict::Cause;
+use model::profile::ProfileName;
+use model::test_id::TestId;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Returns the standing of a cell under a profile.
@@ -13,16 +15,16 @@ pub(super) fn standing<'s>(
     cell: &CellId,
     profile: &str,
 ) -> Option<&'s ProfileStanding<'s>> {
-    standings.cells.iter().find(|one| one.report.cell == *cell)?.profiles.get(profile)
+    standings.cells.iter().find(|one| one.report.cell == *cell)?.profile(profile)
 }
 
 /// Returns the verdicts that differ from the record's, or affect the exit code; `after` is the run's side.
 pub(super) fn verdicts(standings: &Standings<'_>, after: &Side) -> Vec<VerdictTurn> {
-    let mut all: BTreeMap<Turn<'_>, Vec<String>> = BTreeMap::new();
+    let mut all: BTreeMap<Turn<'_>, Vec<ProfileName>> = BTreeMap::new();
     for cell in &standings.cells {
         let id = &cell.report.cell;
         for (profile, standing) in &cell.profiles {
-            let known = after.known.get(&(id.clone(), (*profile).to_owned()));
+            let known = after.known.get(&(id.clone(), (*profile).clone()));
             for (capability, one) in &standing.capabilities {
                 let (was, is) = (one.recorded, Some(one.verdict()));
                 let is_requested = known.is_none_or(|known| !known.not_requested.contains(capability));
@@ -32,7 +34,7 @@ pub(super) fn verdicts(standings: &Standings<'_>, after: &Side) -> Vec<VerdictTu
                 if (is_compared && was != is) || (one.effect != Effect::None && !is_of_a_cause) {
                     let (change, effect) = (one.change, one.effect);
                     let turn = Turn { cell: id, capability: *capability, was, is, change, effect };
-                    all.entry(turn).or_default().push((*profile).to_owned());
+                    all.entry(turn).or_default().push((*profile).clone());
                 }
             }
         }
@@ -41,7 +43,7 @@ pub(super) fn verdicts(standings: &Standings<'_>, after: &Side) -> Vec<VerdictTu
 }
 
 /// Returns how a failure of these tests compares: by the capability with the most telling state.
-pub(super) fn state(standing: &ProfileStanding<'_>, signature: &str, tests: &BTreeSet<String>) -> SignatureState {
+pub(super) fn state(standing: &ProfileStanding<'_>, signature: &str, tests: &BTreeSet<TestId>) -> SignatureState {
     let is_it = |cause: &Cause| cause.signature == signature;
     let is_known = |test: &str| standing.known.contains_key(test);
     let blamed = standing.capabilities.values().filter(|one| one.judgement.causes.iter().any(is_it));

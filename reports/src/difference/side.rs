@@ -8,6 +8,8 @@ use crate::standing::{Recorded, Standings};
 use crate::verdict::Judgement;
 use crate::verdict::agreement::recorded_failure;
 use model::package::{PackageName, PackageVersion};
+use model::profile::ProfileName;
+use model::test_id::TestId;
 use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Capability;
 use suites::outcome::Outcome;
@@ -20,16 +22,16 @@ pub(super) struct Known {
     /// The capabilities that the run was not asked for, so that it says nothing about them.
     pub(super) not_requested: BTreeSet<Capability>,
     /// The tests that failed, by signature.
-    pub(super) failures: BTreeMap<String, BTreeSet<String>>,
+    pub(super) failures: BTreeMap<String, BTreeSet<TestId>>,
     /// The tests that failed and then passed, by signature.
-    pub(super) flaky: BTreeMap<String, BTreeSet<String>>,
+    pub(super) flaky: BTreeMap<String, BTreeSet<TestId>>,
     /// By signature of a failure that is too long for a record, the signatures that it has once the record has cut it.
     cut: BTreeMap<String, BTreeSet<String>>,
-    pub(super) passed: BTreeSet<String>,
+    pub(super) passed: BTreeSet<TestId>,
     /// The tests that ended in error, or whose failure is not credible.
-    unjudged: BTreeSet<String>,
+    unjudged: BTreeSet<TestId>,
     /// The tests that ran at all.
-    ran: BTreeSet<String>,
+    ran: BTreeSet<TestId>,
     /// Whether tests that did not run were not asked for: the run has a filter, and both run and cell came to their
     /// end.
     is_filtered: bool,
@@ -42,7 +44,7 @@ pub(super) struct Known {
 pub struct Side {
     /// The side's name for people: a directory, or the record.
     pub(super) name: String,
-    pub(super) known: BTreeMap<(CellId, String), Known>,
+    pub(super) known: BTreeMap<(CellId, ProfileName), Known>,
     pub(super) packages: BTreeMap<CellId, Packages>,
     /// Why a run may be incomplete, in words.
     pub(super) problems: Vec<String>,
@@ -104,7 +106,7 @@ impl Side {
                 // The first entry with a capability counts.
                 let mut seen = BTreeSet::new();
                 for entry in &standing.entries {
-                    let known = side.known.entry((id.clone(), (*profile).to_owned())).or_default();
+                    let known = side.known.entry((id.clone(), (*profile).clone())).or_default();
                     // A capability that the run has no tests for has neither failed nor been fixed.
                     let is_judged = |capability: &Capability| {
                         standing.capabilities.get(capability).is_some_and(|one| one.judgement.required > 0)

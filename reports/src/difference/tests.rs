@@ -177,7 +177,7 @@ fn a_recorded_cause_with_a_citation_is_known() {
     let mut entries = recorded();
     let tdx = entries[0].capabilities.get_mut(&Capability::VmmTdx).unwrap();
     let cited = "no tdx-guest (src/runtime/virtcontainers/qemu_amd64.go@3.29.0)";
-    tdx.causes = vec![VerifiedCause::new(Component::Qemu, cited).shown_by(TDX)];
+    tdx.causes = vec![VerifiedCause::new(Component::Qemu, cited).shown_by(TDX.parse().unwrap())];
     let matrix = judged(&run(|_| None));
     assert_eq!(states(&Difference::beside_record(&compared_with_record(&matrix, &entries), "b")), [TDX_IS_MISSING]);
 }
@@ -359,7 +359,7 @@ fn killed_runs_and_unknown_profiles_are_listed_as_unjudged() {
     killed.journal.entries.truncate(killed.journal.entries.len() - 2);
     let mut strange = run(|_| None);
     if let Event::RunStarted { profiles, .. } = &mut strange.journal.entries[0].event {
-        profiles.push("go-9.9".to_owned());
+        profiles.push("go-9.9".parse().unwrap());
     }
     let entries = recorded();
     for (maker, why) in [(&killed, "the run has no end"), (&strange, "profile go-9.9 is unknown to this version")] {
@@ -388,7 +388,7 @@ fn a_comparison_with_the_record_has_the_same_effect_as_reports() {
         || Some(crate::sample::blocked(TDX)),
     ];
     let unsupported = |causes| VerifiedCapability { causes, ..VerifiedCapability::plain(Verdict::Unsupported) };
-    let cause = VerifiedCause::new(Component::Kernel, "no disk").shown_by(BLK);
+    let cause = VerifiedCause::new(Component::Kernel, "no disk").shown_by(BLK.parse().unwrap());
     let plain =
         [Verdict::Supported, Verdict::Partial, Verdict::Untested, Verdict::NotApplicable, Verdict::Inconclusive];
     let mut records: Vec<Option<VerifiedCapability>> =

@@ -7,6 +7,8 @@ use model::arch::Arch;
 use model::distro::{DistroId, ReleaseVersion, Target};
 use model::kernel::KernelRelease;
 use model::package::{PackageName, PackageVersion};
+use model::profile::ProfileName;
+use model::test_id::TestId;
 use model::verified::Basis;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -210,7 +212,7 @@ pub enum Event {
         #[serde(default)]
         catalogue: String,
         /// The profiles asked for.
-        profiles: Vec<String>,
+        profiles: Vec<ProfileName>,
         /// The cells asked for.
         cells: Vec<CellId>,
         /// The number of planned tests of each cell; a test that runs in several configurations counts once for each.
@@ -258,13 +260,14 @@ pub enum Event {
         #[serde(default)]
         guest: u32,
         /// The test that the guest was started for; others may run in it later.
-        #[serde(default)]
-        test: String,
+        #[serde(default, with = "text_of_test")]
+        #[schemars(with = "String")]
+        test: Option<TestId>,
         /// The number of the attempt at the test, from 1.
         #[serde(default)]
         attempt: u32,
         /// The profiles that share the configuration.
-        profiles: Vec<String>,
+        profiles: Vec<ProfileName>,
         /// The configuration's name.
         configuration: String,
         /// QEMU's arguments.
@@ -279,9 +282,9 @@ pub enum Event {
         /// The cell.
         cell: CellId,
         /// The profiles that the result counts for; empty if it counts for none.
-        profiles: Vec<String>,
+        profiles: Vec<ProfileName>,
         /// The test's id.
-        test: String,
+        test: TestId,
         /// The number of the attempt, from 1.
         attempt: u32,
     },
@@ -290,9 +293,9 @@ pub enum Event {
         /// The cell.
         cell: CellId,
         /// The profiles, as at the start.
-        profiles: Vec<String>,
+        profiles: Vec<ProfileName>,
         /// The test's id.
-        test: String,
+        test: TestId,
         /// The number of the attempt, from 1.
         attempt: u32,
         /// Number of the virtual machine in the cell, from 1; 0 if no machine is involved.
@@ -339,6 +342,24 @@ pub enum Event {
         #[serde(default)]
         refused: bool,
     },
+}
+
+/// The form of a test that may be unknown, as in journals of schema 2 and older: its id, or an empty text.
+mod text_of_test {
+    use super::TestId;
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(test: &Option<TestId>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(test.as_deref().unwrap_or_default())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TestId>, D::Error> {
+        match String::deserialize(deserializer)? {
+            text if text.is_empty() => Ok(None),
+            text => text.parse().map(Some).map_err(D::Error::custom),
+        }
+    }
 }
 
 impl Event {

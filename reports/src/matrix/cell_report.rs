@@ -7,6 +7,7 @@ use crate::run::{CellFailure, GuestLaunch, TestRun, day};
 use crate::verdict::Judgement;
 use jiff::Timestamp;
 use model::kata_version::KataVersion;
+use model::profile::ProfileName;
 use model::verified::{Basis, Measured, Verdict};
 use std::collections::BTreeMap;
 use suites::capability::{Area, Capability};
@@ -39,7 +40,7 @@ pub struct CellReport {
     /// The cell's tests.
     pub instances: Vec<TestRun>,
     /// Profile → the Kata that the containers ran under.
-    pub katas: BTreeMap<String, RunKata>,
+    pub katas: BTreeMap<ProfileName, RunKata>,
     /// The judgements of the cell's capabilities.
     pub judgements: Judgements,
     /// Profile → test → why its failure blames no component.

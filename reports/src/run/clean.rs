@@ -62,7 +62,7 @@ pub(super) fn clean_outcome(outcome: &Outcome, redactor: &Redactor) -> Outcome {
             signature: String::new(),
         })),
         Outcome::Skip { reason } => Outcome::Skip { reason: redactor.text(reason) },
-        Outcome::Blocked { by } => Outcome::Blocked { by: redactor.line(by) },
+        Outcome::Blocked { by } => Outcome::Blocked { by: by.clone() },
         Outcome::Error { message } => Outcome::Error { message: redactor.text(message) },
     }
 }

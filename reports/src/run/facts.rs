@@ -48,7 +48,7 @@ pub(super) fn add_facts(known: &mut Option<CellFacts>, new: CellFacts) {
 }
 
 /// Adds items that a list does not have, up to its limit.
-pub(super) fn extend(list: &mut Vec<String>, items: impl Iterator<Item = String>) {
+pub(super) fn extend<T: PartialEq>(list: &mut Vec<T>, items: impl Iterator<Item = T>) {
     for item in items {
         if list.len() < MAX_ITEMS && !list.contains(&item) {
             list.push(item);

@@ -8,6 +8,8 @@ use crate::digest;
 use crate::journal::{CellId, Event, Journal, Phase, RunFacts, RunFilter};
 use crate::redact::Redactor;
 use jiff::Timestamp;
+use model::profile::ProfileName;
+use model::test_id::TestId;
 use model::verified::Basis;
 use std::collections::{BTreeMap, BTreeSet};
 use suites::outcome::Outcome;
@@ -21,7 +23,6 @@ const MAX_LAUNCHES: usize = 200;
 /// on a cell counts, and a test that was under way at a kill and was run again is not held against the cell.
 pub fn fold(journal: &Journal) -> Run {
     let redactor = redactor(journal);
-    let mut names = Names { redactor: &redactor, known: BTreeMap::new() };
     let mut run = Run {
         id: String::new(),
         harness: String::new(),
@@ -81,7 +82,7 @@ pub fn fold(journal: &Journal) -> Run {
                     catalogue: redactor.line(catalogue),
                     planned: most(run.provenance.planned, planned),
                 };
-                extend(&mut run.profiles, profiles.iter().map(|p| redactor.line(p)));
+                extend(&mut run.profiles, profiles.iter().cloned());
                 extend(&mut run.options, options.iter().map(|o| redactor.line(o)));
                 run.strict |= RunFacts::was_strict(facts.as_ref(), argv);
                 let facts = RunFacts::of_run_start(facts.as_ref(), filter.as_deref(), options);
@@ -121,7 +122,7 @@ pub fn fold(journal: &Journal) -> Run {
                 for cell in event.cells() {
                     let folding = folding.entry(cell.clone()).or_default();
                     folding.of_run(&current);
-                    folding.event(entry.at, event, written_as, &stated, &mut names);
+                    folding.event(entry.at, event, written_as, &stated, &redactor);
                 }
             }
         }
@@ -154,6 +155,9 @@ fn most(mut known: BTreeMap<CellId, u64>, more: &BTreeMap<CellId, u64>) -> BTree
     known
 }
 
+/// A test, and the profiles that its result counts for.
+type Key = (TestId, Vec<ProfileName>);
+
 /// A cell while its events are folded.
 #[derive(Default)]
 struct Folding {
@@ -165,9 +169,9 @@ struct Folding {
     /// How many machines and guests it has had so far.
     had: (u32, u32),
     /// Test and profiles → index among the cell's instances.
-    places: BTreeMap<(String, Vec<String>), usize>,
+    places: BTreeMap<Key, usize>,
     /// Tests that began and have not ended.
-    open: BTreeSet<(String, Vec<String>)>,
+    open: BTreeSet<Key>,
     phase: Option<(Phase, Timestamp)>,
     /// Whether a guest of the cell was started without KVM.
     emulated_guest: bool,
@@ -214,8 +218,7 @@ impl Folding {
         }
     }
 
-    fn event(&mut self, at: Timestamp, event: &Event, schema: u32, stated: &Stated, names: &mut Names<'_>) {
-        let redactor = names.redactor;
+    fn event(&mut self, at: Timestamp, event: &Event, schema: u32, stated: &Stated, redactor: &Redactor) {
         if let (Event::CellStarted { .. }, Some(last)) = (event, self.cell.last) {
             // Nobody worked on the cell since then.
             self.end_phase(last);
@@ -249,7 +252,7 @@ impl Folding {
                 let lines = |items: &[String]| items.iter().map(|i| redactor.line(i)).collect::<Vec<_>>();
                 let guest = self.guest(*guest);
                 self.launched(GuestLaunch {
-                    profiles: sorted(lines(profiles)),
+                    profiles: sorted(profiles),
                     configuration: redactor.line(configuration),
                     argv: lines(argv),
                     daemon: lines(daemon),
@@ -259,10 +262,10 @@ impl Folding {
                 });
             }
             Event::TestStarted { profiles, test, .. } => {
-                self.open.insert(names.key(test, profiles));
+                self.open.insert(key(test, profiles));
             }
             Event::TestFinished { profiles, test, machine, guests, outcome, millis, notes, artifacts, .. } => {
-                let key = names.key(test, profiles);
+                let key = key(test, profiles);
                 self.open.remove(&key);
                 let attempt = Attempt {
                     machine: self.machine(*machine),
@@ -314,7 +317,7 @@ impl Folding {
         }
     }
 
-    fn attempt(&mut self, key: (String, Vec<String>), attempt: Attempt) {
+    fn attempt(&mut self, key: Key, attempt: Attempt) {
         let instances = &mut self.cell.instances;
         let place = *self.places.entry(key.clone()).or_insert_with(|| {
             instances.push(TestRun { profiles: key.1, test: key.0, attempts: Vec::new() });
@@ -345,30 +348,14 @@ impl Folding {
     }
 }
 
-/// Cleaned names of tests and profiles: each is in thousands of events, and is cleaned only once.
-struct Names<'r> {
-    redactor: &'r Redactor,
-    known: BTreeMap<String, String>,
+/// Returns the key of the tests that share a result.
+fn key(test: &TestId, profiles: &[ProfileName]) -> Key {
+    (test.clone(), sorted(profiles))
 }
 
-impl Names<'_> {
-    fn clean(&mut self, name: &str) -> String {
-        if let Some(clean) = self.known.get(name) {
-            return clean.clone();
-        }
-        let clean = self.redactor.line(name);
-        self.known.insert(name.to_owned(), clean.clone());
-        clean
-    }
-
-    fn key(&mut self, test: &str, profiles: &[String]) -> (String, Vec<String>) {
-        let profiles = profiles.iter().map(|profile| self.clean(profile)).collect();
-        (self.clean(test), sorted(profiles))
-    }
-}
-
-fn sorted(mut items: Vec<String>) -> Vec<String> {
-    items.sort();
-    items.dedup();
-    items
+fn sorted(profiles: &[ProfileName]) -> Vec<ProfileName> {
+    let mut profiles = profiles.to_vec();
+    profiles.sort();
+    profiles.dedup();
+    profiles
 }

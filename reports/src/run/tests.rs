@@ -1,6 +1,6 @@
 use super::*;
 use crate::journal::{Candidate, Event, RunFacts, RunFilter};
-use crate::sample::{BOOT, INSTALL, Maker, POSIX, cell, error, fail, journal, strings};
+use crate::sample::{BOOT, INSTALL, Maker, POSIX, cell, error, fail, journal, profile_names, strings};
 use model::package::{PackageName, PackageVersion};
 use model::verified::Basis;
 use suites::outcome::Component;
@@ -45,7 +45,7 @@ fn a_shared_result_is_one_instance_whatever_the_order_of_its_profiles() {
     let run = fold(&maker.journal);
     let instances = &run.cells[&cell("13")].instances;
     assert_eq!(instances.len(), 1);
-    assert_eq!(instances[0].profiles, strings(&["a", "b"]));
+    assert_eq!(instances[0].profiles, profile_names(&["a", "b"]));
     assert_eq!(instances[0].attempts.len(), 2);
 }
 
@@ -146,9 +146,9 @@ fn a_cell_whose_journal_contradicts_hardware_is_emulated() {
                 maker.push(Event::GuestStarted {
                     cell: cell("13"),
                     guest: 1,
-                    test: BOOT.to_owned(),
+                    test: Some(BOOT.parse().unwrap()),
                     attempt: 1,
-                    profiles: strings(&["go-3.29"]),
+                    profiles: profile_names(&["go-3.29"]),
                     configuration: "plain".to_owned(),
                     argv: strings(&["qemu-system-x86_64", "-machine", "q35,accel=tcg"]),
                     daemon: Vec::new(),

@@ -10,6 +10,7 @@ use crate::run::day;
 use crate::verdict::{Cause, FinalOutcome, Judgement};
 use jiff::civil::Date;
 use model::distro::DistroId;
+use model::profile::ProfileName;
 use model::verified::{Basis, Verdict, VerifiedCapability, VerifiedEntry};
 use std::collections::BTreeMap;
 use suites::capability::Capability;
@@ -41,13 +42,13 @@ impl BaseRun {
 }
 
 /// Returns all results of a base run for a cell under a profile, including those that it could not judge.
-fn entry(matrix: &Matrix, report: &CellReport, profile: &str) -> VerifiedEntry {
+fn entry(matrix: &Matrix, report: &CellReport, profile: &ProfileName) -> VerifiedEntry {
     let judgements = report.judgements.get(profile).into_iter().flatten();
     let day = report.finished.or(matrix.started).map(day);
     VerifiedEntry {
         release: report.cell.release.clone(),
         arch: report.cell.arch,
-        profile: profile.to_owned(),
+        profile: profile.clone(),
         environment: report.cell.environment,
         basis: report.basis().unwrap_or(Basis::Emulated),
         tested: day.unwrap_or(Date::MIN),
@@ -126,7 +127,7 @@ fn failed_otherwise(cell: &CellReport, profile: &str, cause: &Cause) -> bool {
             | Outcome::Error { .. } => None,
         })
         .collect();
-    failures.iter().any(|(test, _)| *test == cause.test)
+    failures.iter().any(|(test, _)| cause.test == *test)
         && !failures.iter().any(|(_, signature)| *signature == cause.signature)
 }
 

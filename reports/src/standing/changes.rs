@@ -178,7 +178,7 @@ impl<'m> Standings<'m> {
                         words
                     };
                     let (_, row) = rows.entry(key).or_insert_with(|| (words(), BTreeMap::new()));
-                    row.entry(*capability).or_default().push(*profile);
+                    row.entry(*capability).or_default().push(profile.as_str());
                 }
             }
         }

@@ -10,6 +10,7 @@ use crate::run::{TestRun, by_profile, day, last_words};
 use crate::verdict::FinalOutcome;
 use model::distro::DistroId;
 use model::known_issues::{KnownFailure, KnownIssue};
+use model::test_id::TestId;
 use std::collections::{BTreeMap, BTreeSet};
 use suites::outcome::Outcome;
 
@@ -205,13 +206,13 @@ fn is_flaky_as(issue: &KnownIssue, instance: &TestRun) -> bool {
 }
 
 /// Checks whether the test of an issue passed, each time.
-fn is_unexpected_pass(issue: &KnownIssue, last: &BTreeMap<&str, FinalOutcome>) -> bool {
+fn is_unexpected_pass(issue: &KnownIssue, last: &BTreeMap<&TestId, FinalOutcome>) -> bool {
     let KnownFailure::Test(test) = &issue.failure else { return false };
-    last.get(test.as_str()).is_some_and(|last| last.outcome == Outcome::Pass && !last.is_flaky())
+    last.get(test).is_some_and(|last| last.outcome == Outcome::Pass && !last.is_flaky())
 }
 
 /// Checks whether all tests ran in a cell that could have shown an issue.
-fn is_whole(cell: &CellReport, issue: &KnownIssue, last: &BTreeMap<&str, FinalOutcome>) -> bool {
+fn is_whole(cell: &CellReport, issue: &KnownIssue, last: &BTreeMap<&TestId, FinalOutcome>) -> bool {
     let hides = |last: &FinalOutcome| match (&last.outcome, &issue.failure) {
         (Outcome::Pass | Outcome::Fail(_), _) => false,
         (Outcome::Error { .. } | Outcome::Blocked { .. }, _) => true,
@@ -222,7 +223,7 @@ fn is_whole(cell: &CellReport, issue: &KnownIssue, last: &BTreeMap<&str, FinalOu
     };
     let is_hidden = match &issue.failure {
         // A test that does not run in this environment, or was never reached, shows nothing about an issue.
-        KnownFailure::Test(test) => last.get(test.as_str()).is_none_or(hides),
+        KnownFailure::Test(test) => last.get(test).is_none_or(hides),
         KnownFailure::Signature(_) => last.values().any(hides),
     };
     cell.filter.is_none() && cell.complete && cell.errors.is_empty() && !is_hidden

@@ -38,7 +38,7 @@ impl CellStanding<'_> {
 
     /// Returns the effect of a credible failure; `observed` is the observation.
     fn failed(&self, profile: &str, test: &str, observed: &str) -> Weight {
-        let Some(ProfileStanding { capabilities, known, .. }) = self.profiles.get(profile) else {
+        let Some(ProfileStanding { capabilities, known, .. }) = self.profile(profile) else {
             return Weight::Excused("it decides no capability".to_owned());
         };
         if let Some(issue) = known.get(test) {
@@ -92,8 +92,7 @@ impl CellStanding<'_> {
     /// Checks whether any test in error supports a capability that is not optional, or supports no known capability.
     pub(super) fn has_an_error_in_what_is_needed(&self, matrix: &Matrix) -> bool {
         self.in_error(matrix).any(|(profile, test, _)| {
-            let capabilities =
-                self.profiles.get(profile).into_iter().flat_map(|standing| standing.capabilities.values());
+            let capabilities = self.profile(profile).into_iter().flat_map(|standing| standing.capabilities.values());
             let mut resting = capabilities.filter(|one| rests_on(one, test)).peekable();
             resting.peek().is_none() || resting.any(|one| !one.optional)
         })

@@ -378,7 +378,7 @@ fn the_answer_uses_the_newest_recorded_packages() {
     assert_eq!(words(&[&container_with(new, before), &unknown_packages]), incomplete);
     // Packages that were measured with another profile can be the newest, too.
     let mut other = container_with(new, day);
-    other.profile = "rs-4.0".to_owned();
+    other.profile = "rs-4.0".parse().unwrap();
     let none = words(&[&container_with(old, before), &machine_with(old, before), &other]);
     assert!(none.starts_with("not known yet with these packages: incomplete, 0 of 12 "), "{none}");
     // The day is that of the deciding evidence, not of other attempts.
@@ -501,7 +501,7 @@ fn a_test_failing_by_another_cause_is_new_in_reports_and_diff() {
     without[0].capabilities.insert(Capability::VmmQmp, plain(Verdict::Unsupported));
     assert_eq!(standing(&new, &without), (Change::Known, Effect::None, false));
     // An untested capability has not failed: its reason is no cause.
-    let lacking = VerifiedCause::new(Component::Qemu, "it ends at once").shown_by(QMP);
+    let lacking = VerifiedCause::new(Component::Qemu, "it ends at once").shown_by(QMP.parse().unwrap());
     let untested = VerifiedCapability { causes: vec![lacking], ..plain(Verdict::Untested) };
     without[0].capabilities.insert(Capability::VmmQmp, untested);
     assert_eq!(standing(&new, &without), (Change::NewVerdict, Effect::None, false));
@@ -512,14 +512,14 @@ fn a_test_failing_by_another_cause_is_new_in_reports_and_diff() {
 #[test]
 fn an_excused_cause_is_not_new() {
     let cause = |test: &str, why: &str| Cause {
-        test: test.to_owned(),
+        test: test.parse().unwrap(),
         component: Component::Qemu,
         message: why.to_owned(),
         signature: format!("qemu: {why}"),
         expected: String::new(),
         asked_for: Vec::new(),
     };
-    let recorded = [VerifiedCause::new(Component::Qemu, "no reply").shown_by(QMP)];
+    let recorded = [VerifiedCause::new(Component::Qemu, "no reply").shown_by(QMP.parse().unwrap())];
     let found = [cause(BOOT, "it ends at once"), cause(BLK, "no disk")];
     let of = |excused: &[&str]| causes::compare(&recorded, true, &found, |test| excused.contains(&test));
     assert_eq!(of(&[BOOT, BLK]), (Change::Known, Effect::None));
@@ -533,14 +533,14 @@ fn a_newly_failing_test_is_worse_even_in_a_lost_capability() {
     let judgements = matrix.cells[0].judgements.get_mut("go-3.29").unwrap();
     let causes = &mut judgements.get_mut(&Capability::FsVirtioFs).unwrap().causes;
     let flags = Cause {
-        test: sample::DAEMON.to_owned(),
+        test: sample::DAEMON.parse().unwrap(),
         message: "unknown option".to_owned(),
         signature: "virtiofsd: unknown option".to_owned(),
         ..causes[0].clone()
     };
     causes.insert(0, flags);
     let mut entries = recorded();
-    let cause = VerifiedCause::new(Component::Virtiofsd, "unknown option").shown_by(sample::DAEMON);
+    let cause = VerifiedCause::new(Component::Virtiofsd, "unknown option").shown_by(sample::DAEMON.parse().unwrap());
     let before = VerifiedCapability { causes: vec![cause], ..plain(Verdict::Unsupported) };
     entries[0].capabilities.insert(Capability::FsVirtioFs, before);
     let compared = compared_with_record(&matrix, &entries);
@@ -596,7 +596,7 @@ fn a_cause_is_listed_once_for_all_its_profiles() {
     let mut matrix = matrix(&maker.journal, &catalogue, &sample::profiles());
     sample::filtered(&mut matrix, "rename_is_atomic");
     let entry = |profile: &&str| VerifiedEntry {
-        profile: (*profile).to_owned(),
+        profile: profile.parse().unwrap(),
         test_set: matrix.test_set.clone(),
         ..recorded().remove(0)
     };
@@ -638,9 +638,9 @@ fn a_change_names_another_kata_and_brought_along_components() {
         assert_eq!(row.title(), "new failure");
         row.packages()
     };
-    matrix.cells[0].katas.insert("go-3.29".to_owned(), with("3.29.0"));
+    matrix.cells[0].katas.insert("go-3.29".parse().unwrap(), with("3.29.0"));
     assert_eq!(packages(&matrix), "the same packages");
-    matrix.cells[0].katas.insert("go-3.29".to_owned(), with("3.30.0"));
+    matrix.cells[0].katas.insert("go-3.29".parse().unwrap(), with("3.30.0"));
     assert_eq!(packages(&matrix), "kata 3.29.0 → 3.30.0, else the same packages");
     let facts = matrix.cells[0].facts.as_mut().unwrap();
     facts.candidates.insert(Component::Virtiofsd, "mine".to_owned().into());

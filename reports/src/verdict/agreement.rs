@@ -43,13 +43,14 @@ use super::Evidence;
 use crate::signature;
 use model::environment::Environment;
 use model::package::{PackageName, PackageVersion};
+use model::test_id::TestId;
 use model::verified::{Basis, Verdict, VerifiedCause, VerifiedEntry, decisive};
 use std::collections::{BTreeMap, BTreeSet};
 use suites::catalogue::{Place, Test};
 use suites::outcome::{Failure, Grounds, Outcome};
 
 /// A failure, identified by its test and its signature.
-pub type Failed = (String, String);
+pub type Failed = (TestId, String);
 
 /// The repetition of a test's failure in more than one machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,7 +118,7 @@ pub(crate) fn recorded_failure(cause: &VerifiedCause) -> Option<Failed> {
 pub fn weigh(
     catalogue: &[Test],
     mut evidence: Evidence,
-    repeated: &BTreeMap<String, Repetition>,
+    repeated: &BTreeMap<TestId, Repetition>,
     container: Option<&Evidence>,
     recorded: &BTreeSet<Failed>,
 ) -> Evidence {

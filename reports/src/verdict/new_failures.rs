@@ -34,7 +34,7 @@ mod tests {
 
     fn cause((test, observed): &(&str, &str)) -> Cause {
         Cause {
-            test: (*test).to_owned(),
+            test: test.parse().unwrap(),
             component: Component::Virtiofsd,
             message: (*observed).to_owned(),
             signature: signature::of(Component::Virtiofsd, observed),
@@ -45,13 +45,16 @@ mod tests {
 
     /// Returns the causes as a record has them.
     fn written(causes: &[(&str, &str)]) -> Vec<VerifiedCause> {
-        causes.iter().map(|(test, observed)| recorded_cause(Component::Virtiofsd, observed, test)).collect()
+        causes
+            .iter()
+            .map(|(test, observed)| recorded_cause(Component::Virtiofsd, observed, &test.parse().unwrap()))
+            .collect()
     }
 
     /// Returns the tests of the new failures.
     fn new(recorded: &[VerifiedCause], found: &[(&str, &str)]) -> Vec<String> {
         let found: Vec<Cause> = found.iter().map(cause).collect();
-        unrecorded(recorded, &found).into_iter().map(|cause| cause.test.clone()).collect()
+        unrecorded(recorded, &found).into_iter().map(|cause| cause.test.to_string()).collect()
     }
 
     #[test]
@@ -72,7 +75,7 @@ mod tests {
         for (recorded, found, expected, why) in table {
             assert_eq!(new(&written(recorded), found), expected, "{why}");
         }
-        let without_component = [VerifiedCause::of_nobody("something").shown_by(flags.0)];
+        let without_component = [VerifiedCause::of_nobody("something").shown_by(flags.0.parse().unwrap())];
         assert_eq!(new(&without_component, &[flags]), Vec::<String>::new(), "it cannot be compared");
     }
 

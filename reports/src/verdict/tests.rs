@@ -19,7 +19,7 @@ fn catalogue() -> Vec<Test> {
 }
 
 fn evidence(outcomes: &[(&str, &[Outcome])]) -> Evidence {
-    let outcomes = outcomes.iter().filter_map(|(id, o)| Some(((*id).to_owned(), FinalOutcome::of(o.iter())?)));
+    let outcomes = outcomes.iter().filter_map(|(id, o)| Some((id.parse().unwrap(), FinalOutcome::of(o.iter())?)));
     Evidence { outcomes: outcomes.collect(), error: None, basis: Some(Basis::Emulated), ..Evidence::default() }
 }
 
@@ -107,7 +107,7 @@ fn a_failure_outweighs_an_error_and_an_error_a_skip() {
 fn fail_then_pass_is_flaky_and_counts_with_its_rate() {
     let judgement = judged(&[(A, &[fail(Qemu, "x"), error("y"), Outcome::Pass]), (B, &[Outcome::Pass])]);
     assert_eq!(judgement.verdict, Verdict::Supported);
-    assert_eq!(judgement.flaky, [Flaky { test: A.to_owned(), passed: 1, attempts: 2 }]);
+    assert_eq!(judgement.flaky, [Flaky { test: A.parse().unwrap(), passed: 1, attempts: 2 }]);
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn a_cell_error_makes_undecided_capabilities_inconclusive() {
     assert_eq!(judgements[&FS].verdict, Verdict::Inconclusive);
     assert_eq!(judgements[&FS].reasons[0].to_string(), "image: no mirror (b)");
     assert_eq!(judgements[&Capability::KataSmoke].verdict, Verdict::Untested, "nobody tests it anyway");
-    evidence.outcomes.insert(B.to_owned(), FinalOutcome::of([&fail(Qemu, "x")]).unwrap());
+    evidence.outcomes.insert(B.parse().unwrap(), FinalOutcome::of([&fail(Qemu, "x")]).unwrap());
     assert_eq!(judge(&catalogue(), &go(), &evidence)[&FS].verdict, Verdict::Unsupported);
 }
 
@@ -213,8 +213,9 @@ proptest! {
                 test(&format!("t{i}"), proves, Qemu, &[], profiles[*only])
             })
             .collect();
+        let id = |i: usize| -> TestId { format!("t{i}").parse().unwrap() };
         let outcomes = attempts.iter().enumerate();
-        let outcomes = outcomes.filter_map(|(i, o)| Some((format!("t{i}"), FinalOutcome::of(o)?))).collect();
+        let outcomes = outcomes.filter_map(|(i, o)| Some((id(i), FinalOutcome::of(o)?))).collect();
         let evidence = Evidence {
             environment: None,
             outcomes,
@@ -236,7 +237,8 @@ proptest! {
         prop_assert_eq!(judgement.passed, required.iter().filter(|i| passed(**i)).count());
         let undecided = matches!(judgement.verdict, Verdict::Untested | Verdict::Inconclusive);
         prop_assert!(!undecided || !judgement.reasons.is_empty());
-        let failed = |i: &usize| matches!(evidence.outcomes.get(&format!("t{i}")).map(|s| &s.outcome), Some(Outcome::Fail { .. }));
+        let last = |i: &usize| evidence.outcomes.get(&id(*i)).map(|last| &last.outcome);
+        let failed = |i: &usize| matches!(last(i), Some(Outcome::Fail { .. }));
         prop_assert!(!required.iter().any(failed) || judgement.verdict == Verdict::Unsupported);
     }
 }
@@ -245,7 +247,7 @@ proptest! {
 fn a_reason_names_a_few_tests_and_counts_the_rest() {
     let reason = |n: usize| Reason {
         why: "never ran".to_owned(),
-        tests: (0..n).map(|i| format!("t{i}")).collect(),
+        tests: (0..n).map(|i| format!("t{i}").parse().unwrap()).collect(),
         source: ReasonSource::Test,
     };
     assert_eq!(reason(0).to_string(), "never ran");
@@ -290,9 +292,9 @@ fn a_brought_along_vmm_affects_only_its_own_guests() {
 
 #[test]
 fn candidates_make_only_dependent_verdicts_partial() {
-    let ids: Vec<String> = suites::catalogue::tests().iter().map(|t| t.id.clone()).collect();
+    let ids = suites::catalogue::tests().iter().map(|t| t.id.as_str());
     let pass = [Outcome::Pass];
-    let all: Vec<(&str, &[Outcome])> = ids.iter().map(|id| (id.as_str(), &pass[..])).collect();
+    let all: Vec<(&str, &[Outcome])> = ids.map(|id| (id, &pass[..])).collect();
     let mut evidence = evidence(&all);
     evidence.environment = Some(Environment::Vm);
     evidence.candidates = [(Virtiofsd, Candidate::File("mine (sha256 0123)".to_owned()))].into();

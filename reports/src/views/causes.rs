@@ -5,6 +5,7 @@ use crate::signature;
 use crate::standing::CellStanding;
 use crate::verdict::{Flaky, ReasonSource, with_tests};
 use jiff::civil::Date;
+use model::test_id::TestId;
 use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Capability;
 use suites::outcome::Component;
@@ -49,11 +50,11 @@ struct Scope<'a> {
 }
 
 impl<'a> Scope<'a> {
-    fn add(&mut self, profile: &'a str, capability: Capability, tests: &'a [String], since: Option<Date>) {
+    fn add(&mut self, profile: &'a str, capability: Capability, tests: &'a [TestId], since: Option<Date>) {
         self.since.push(since);
         self.profiles.insert(profile);
         self.capabilities.insert(capability);
-        self.tests.extend(tests.iter().map(String::as_str));
+        self.tests.extend(tests.iter().map(TestId::as_str));
     }
 
     /// Returns the latest day, if all verdicts have one.

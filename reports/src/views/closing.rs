@@ -88,7 +88,7 @@ fn failure<'m>(standings: &Standings<'m>) -> Option<(&'m CellId, &'m str, &'m Ca
         for (profile, standing) in &cell.profiles {
             for one in standing.capabilities.values() {
                 let Some(cause) = one.telling_causes().first().copied() else { continue };
-                let found = (&cell.report.cell, *profile, cause);
+                let found = (&cell.report.cell, profile.as_str(), cause);
                 if one.effect == Effect::Worse {
                     return Some(found);
                 }

@@ -43,6 +43,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use model::arch::Arch;
 use model::distro::{DistroId, ReleaseVersion};
+use model::profile::ProfileName;
 use model::verified::{Basis, Verdict};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -88,7 +89,7 @@ pub(crate) struct Document<'a> {
     known_issues: Vec<IssueView<'a>>,
     profiles: Vec<Profile<'a>>,
     /// Profiles in the journal that cannot be judged, because they are unknown here.
-    unknown_profiles: &'a [String],
+    unknown_profiles: &'a [ProfileName],
     /// Conflicts between runs that were merged, and which run counts.
     conflicts: &'a [Conflict],
     cells: Vec<Cell<'a>>,
@@ -199,7 +200,7 @@ struct JudgementView<'a> {
 struct TestView<'a> {
     test: &'a str,
     /// The profiles that the result counts for.
-    profiles: &'a [String],
+    profiles: &'a [ProfileName],
     /// The final outcome.
     outcome: Option<&'static str>,
     flaky: bool,
@@ -318,7 +319,7 @@ fn cell<'a>(standing: &'a CellStanding<'_>) -> Cell<'a> {
         verdicts: standing
             .profiles
             .iter()
-            .map(|(p, all)| (*p, all.capabilities.iter().map(|(c, one)| (*c, judgement(one))).collect()))
+            .map(|(p, all)| (p.as_str(), all.capabilities.iter().map(|(c, one)| (*c, judgement(one))).collect()))
             .collect(),
         tests: cell
             .instances

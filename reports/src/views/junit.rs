@@ -64,7 +64,7 @@ pub fn render(
         }
         let of = by_profile(&cell.report.instances);
         for profile in &matrix.profiles {
-            let Some(standing) = cell.profiles.get(profile.name.as_str()) else { continue };
+            let Some(standing) = cell.profile(&profile.name) else { continue };
             let instances = of.get(profile.name.as_str()).map(Vec::as_slice).unwrap_or_default();
             report.add_test_suite(suite(
                 standings,
@@ -226,7 +226,7 @@ fn started(suite: &mut TestSuite, cell: &CellStanding<'_>) {
 fn properties(standings: &Standings<'_>, standing: &CellStanding<'_>, profile: &str) -> Vec<(String, String)> {
     let (matrix, cell) = (standings.matrix, standing.report);
     let mut all = Vec::new();
-    let of_profile = standing.profiles.get(profile);
+    let of_profile = standing.profile(profile);
     let mut packages = BTreeSet::new();
     for (capability, one) in of_profile.into_iter().flat_map(|p| &p.capabilities) {
         if one.is_listed() {

@@ -8,6 +8,7 @@ use model::capability::{Area, Capability};
 use model::distro::ReleaseVersion;
 use model::profile::{Profile, Runtime};
 use model::record::Record;
+use model::test_id::TestId;
 use model::verified::{Verdict, VerifiedEntry, joined};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -200,7 +201,7 @@ const MOST_TESTS: usize = 3;
 struct SeenCause {
     /// The observations, without cuts and citations; there are several if the words differ.
     words: BTreeSet<String>,
-    tests: BTreeSet<String>,
+    tests: BTreeSet<TestId>,
     /// The places, in the entries' order, with the capabilities that the cause takes away there.
     places: Vec<(String, BTreeSet<Capability>)>,
 }
@@ -267,7 +268,7 @@ impl SeenCause {
         if self.tests.is_empty() {
             return text.to_owned();
         }
-        let named: Vec<&str> = self.tests.iter().take(MOST_TESTS).map(String::as_str).collect();
+        let named: Vec<&str> = self.tests.iter().take(MOST_TESTS).map(TestId::as_str).collect();
         let more = match self.tests.len().saturating_sub(MOST_TESTS) {
             0 => String::new(),
             more => format!(" and {more} more"),
@@ -413,7 +414,8 @@ mod tests {
             entry.capabilities = of.collect();
             entry
         };
-        let seen = |component, seen: &str, test: &str| VerifiedCause::new(component, seen).shown_by(test);
+        let seen =
+            |component, seen: &str, test: &str| VerifiedCause::new(component, seen).shown_by(test.parse().unwrap());
         let unknown = |test| seen(Component::Virtiofsd, "exit code 1: unknown option", test);
         let (flags, xattrs) = (unknown("smoke::flags"), unknown("x::a"));
         let tdx = |text| seen(Component::Qemu, text, "smoke::tdx");

@@ -10,7 +10,7 @@ use crate::verdict::{Cause, Judgement, Reason};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use model::distro::DistroId;
-use model::profile::Runtime;
+use model::profile::{ProfileName, Runtime};
 use model::verified::{self, Verdict, VerifiedCapability, VerifiedCause, VerifiedEntry, VerifiedKata};
 use model::words::form;
 use std::collections::BTreeMap;
@@ -163,7 +163,7 @@ fn is_written(one: &CapabilityStanding<'_>, is_filtered: bool) -> bool {
 fn entry(
     matrix: &Matrix,
     cell: &CellReport,
-    profile: &str,
+    profile: &ProfileName,
     standing: &ProfileStanding<'_>,
     katas: bool,
 ) -> Option<VerifiedEntry> {
@@ -184,7 +184,7 @@ fn entry(
     Some(VerifiedEntry {
         release: cell.cell.release.clone(),
         arch: cell.cell.arch,
-        profile: profile.to_owned(),
+        profile: profile.clone(),
         environment: cell.cell.environment,
         basis: facts.basis,
         tested: day(cell.finished?),
@@ -206,7 +206,7 @@ fn verified_kata(kata: &RunKata, profile: &str, facts: &CellFacts) -> Option<Ver
 fn capability_of(judgement: &Judgement) -> VerifiedCapability {
     let blaming = |c: &Cause| recorded_cause(c.component, &c.message, &c.test);
     let of_nobody = |r: &Reason| match r.tests.as_slice() {
-        [test] => VerifiedCause::of_nobody(redact::one_line(&r.why, MAX_CAUSE)).shown_by(test),
+        [test] => VerifiedCause::of_nobody(redact::one_line(&r.why, MAX_CAUSE)).shown_by(test.clone()),
         // The words name some of the tests, and count the others.
         _ => VerifiedCause::of_nobody(redact::one_line(&r.to_string(), MAX_CAUSE)),
     };

@@ -50,6 +50,7 @@ use jiff::civil::Date;
 use known::Known;
 use model::distro::{DistroId, ReleaseVersion};
 use model::known_issues::KnownIssue;
+use model::profile::ProfileName;
 use model::record::Record;
 use model::verified::Basis;
 use std::collections::{BTreeMap, BTreeSet};
@@ -97,7 +98,7 @@ pub struct Site<'a> {
 struct SiteCell<'a> {
     id: CellId,
     /// The results by profile.
-    rows: BTreeMap<String, SiteRow>,
+    rows: BTreeMap<ProfileName, SiteRow>,
     /// The results of the cell's newest run.
     report: Option<&'a CellReport>,
     /// The index of the newest run.
@@ -129,9 +130,9 @@ struct SiteRelease {
     /// Indices of its cells; at least one.
     cells: Vec<usize>,
     /// The answers by profile.
-    answers: BTreeMap<String, ReleaseAnswer>,
+    answers: BTreeMap<ProfileName, ReleaseAnswer>,
     /// The answers of each single run, by profile: the run's index and the answer, the newest first.
-    trend: BTreeMap<String, Vec<(usize, ReleaseAnswer)>>,
+    trend: BTreeMap<ProfileName, Vec<(usize, ReleaseAnswer)>>,
 }
 
 /// A run among others.
@@ -219,7 +220,7 @@ pub(crate) fn of_run<'a>(standings: &'a Standings<'a>, records: &[&'a Record], c
             versions: facts.versions.iter().map(|(name, version)| (name.to_string(), version.to_string())).collect(),
         });
         let row = |standing| SiteRow::of_run(standing, basics.clone(), report.finished.map(day));
-        let rows = cell.profiles.iter().map(|(profile, standing)| ((*profile).to_owned(), row(standing))).collect();
+        let rows = cell.profiles.iter().map(|(profile, standing)| ((*profile).clone(), row(standing))).collect();
         SiteCell { id: report.cell.clone(), rows, report: Some(report), run: Some(0) }
     });
     let instances = matrix.cells.iter().flat_map(|cell| &cell.instances);

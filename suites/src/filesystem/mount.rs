@@ -5,9 +5,10 @@ use crate::check::{Check, Doing, Stop};
 use crate::ensure;
 use crate::environment::Site;
 use crate::reproducer::Reproducer;
-use crate::row::{Row, row};
+use crate::row::{Row, row, test_id};
 use crate::share::Share;
 use model::procfs::Mount;
+use model::test_id::TestId;
 use std::fs;
 use std::path::Path;
 
@@ -17,7 +18,7 @@ pub(super) static ROWS: &[Row] =
     &[row!(Guest(mounts_in_the_guest), FILES).also_with(SETTINGS).reproduced(Reproducer::QemuRefuses)];
 
 /// Returns the tests that must have passed before a share is mounted.
-pub(super) fn blockers(share: Share) -> Vec<String> {
+pub(super) fn blockers(share: Share) -> Vec<TestId> {
     let own: &[&str] = match share {
         Share::VirtioFs => &[
             "smoke::virtiofsd_accepts_the_profiles_flags",
@@ -27,7 +28,7 @@ pub(super) fn blockers(share: Share) -> Vec<String> {
         Share::Virtio9p => &["smoke::qemu_has_the_devices_of_virtio_9p", "smoke::kernel_has_the_modules_of_virtio_9p"],
         Share::VirtioBlk => &["smoke::kernel_has_the_modules_of_virtio_blk"],
     };
-    own.iter().chain(&["smoke::kernel_boots_to_userspace"]).map(|id| (*id).to_owned()).collect()
+    own.iter().chain(&["smoke::kernel_boots_to_userspace"]).map(|id| test_id(id)).collect()
 }
 
 /// The share is mounted where the guest expects it, with its own filesystem type, and a file can be written and read

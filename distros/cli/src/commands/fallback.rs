@@ -61,7 +61,7 @@ pub(crate) fn print_advice(way: &Fallback, machine: &Machine, format: Format) ->
         if let Some(map) = answer.as_object_mut() {
             map.insert("version".to_owned(), 1.into());
             map.insert("release".to_owned(), release_json(&machine.release.distro, &machine.entry));
-            map.insert("profile".to_owned(), machine.profile.name.clone().into());
+            map.insert("profile".to_owned(), machine.profile.name.as_str().into());
             map.insert("problems".to_owned(), problems(obstacles(way, &machine.release.name())));
         }
         json(&answer)?;

@@ -17,7 +17,7 @@ use model::capability::Capability;
 use model::database::Database;
 use model::environment::Environment;
 use model::package::{PackageName, PackageVersion};
-use model::profile::Profile;
+use model::profile::{Profile, ProfileName};
 use model::record::{ComponentKind, Record};
 use model::verified::{Verdict, decisive, joined};
 use model::words::{form, list_and};
@@ -127,7 +127,7 @@ fn packages_of(record: &Record, system: &System, kind: ComponentKind) -> Vec<Pac
 
 /// Answer for a profile.
 struct ProfileAnswer<'p> {
-    profile: &'p str,
+    profile: &'p ProfileName,
     /// The requested capabilities.
     requested: Vec<Capability>,
     /// The recorded runs.
@@ -282,7 +282,7 @@ mod tests {
         let verified: PackageVersion = "1-1".parse().unwrap();
         let matches = installed.as_ref() == Some(&verified);
         VerifiedStanding {
-            profile: "go-3.32".to_owned(),
+            profile: "go-3.32".parse().unwrap(),
             environment: Environment::Container,
             basis: Basis::Emulated,
             shaped: false,
@@ -298,7 +298,8 @@ mod tests {
     }
 
     fn answer(requested: &[Capability], runs: &[VerifiedStanding]) -> (bool, String) {
-        let answer = ProfileAnswer { profile: "go-3.32", requested: requested.to_vec(), runs: runs.to_vec() };
+        let profile = &"go-3.32".parse().unwrap();
+        let answer = ProfileAnswer { profile, requested: requested.to_vec(), runs: runs.to_vec() };
         (answer.is_yes(), answer.in_one_line(date(2026, 11, 3)))
     }
 

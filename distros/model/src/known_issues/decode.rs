@@ -33,7 +33,7 @@ fn entry(d: &mut Decoder<'_>, node: &Node, file: &str) -> Option<KnownIssue> {
     let failure = failure(d, node);
     let package = d.required(node, "package").and_then(|n| package(d, n));
     let versions = d.required(node, "versions").and_then(|n| versions(d, n));
-    let profiles = node.get("profiles").map_or(Some(Vec::new()), |n| d.strings(n, "profiles"));
+    let profiles = node.get("profiles").map_or(Some(Vec::new()), |n| d.profiles(n, "profiles"));
     let environments = node.get("environments").map_or(Some(Vec::new()), |n| environments(d, n));
     let url = d.required(node, "url").and_then(|n| url(d, n));
     let owner = d.required(node, "owner").and_then(|n| d.string(n, "owner"));
@@ -71,7 +71,7 @@ fn failure(d: &mut Decoder<'_>, node: &Node) -> Option<KnownFailure> {
             }
             Some(KnownFailure::Signature(signature))
         }
-        (None, Some(field)) => d.string(field, "test").map(KnownFailure::Test),
+        (None, Some(field)) => d.test_id(field, "test").map(KnownFailure::Test),
         (both, _) => {
             let span = both.map_or(node.span.start..node.span.start, |field| field.span.clone());
             d.error("wrong-failure", span, "a known issue must have either a `signature` or a `test`").hint = Some(

@@ -1,6 +1,7 @@
 //! Causes of verdicts: the component at fault, the test that showed it, and the observation.
 
 use crate::component::Component;
+use crate::test_id::TestId;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -14,7 +15,7 @@ pub struct VerifiedCause {
     pub component: Option<Component>,
     /// The test that showed the cause; `None` if it is not a single test.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub test: Option<String>,
+    pub test: Option<TestId>,
     /// The observation, or the missing prerequisite, on one line.
     pub message: String,
 }
@@ -32,8 +33,8 @@ impl VerifiedCause {
 
     /// Adds the test that showed the cause.
     #[must_use]
-    pub fn shown_by(self, test: impl Into<String>) -> VerifiedCause {
-        VerifiedCause { test: Some(test.into()), ..self }
+    pub fn shown_by(self, test: TestId) -> VerifiedCause {
+        VerifiedCause { test: Some(test), ..self }
     }
 }
 
@@ -57,7 +58,7 @@ mod tests {
 
     #[test]
     fn a_cause_serializes_as_a_map_and_displays_as_one_line() {
-        let whole = VerifiedCause::new(Component::Qemu, "no q35").shown_by("smoke::guest_boots");
+        let whole = VerifiedCause::new(Component::Qemu, "no q35").shown_by("smoke::guest_boots".parse().unwrap());
         for (cause, json, text) in [
             (
                 whole,

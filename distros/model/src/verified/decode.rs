@@ -47,7 +47,7 @@ fn entry(d: &mut Decoder<'_>, node: &Node) -> Option<VerifiedEntry> {
     let bases: Vec<(&str, Basis)> = Basis::ALL.iter().map(|b| (b.name(), *b)).collect();
     let text = |d: &mut Decoder<'_>, key: &str| d.required(node, key).and_then(|n| d.string(n, key));
     let release = d.required(node, "release").and_then(|n| d.version(n, "release"));
-    let profile = text(d, "profile");
+    let profile = d.required(node, "profile").and_then(|n| d.profile(n, "profile"));
     let places: Vec<(&str, Environment)> = Environment::ALL.iter().map(|e| (e.name(), *e)).collect();
     let environment = d.required(node, "environment");
     let environment = environment.and_then(|n| d.word(n, "environment", "unknown-environment", &places));
@@ -224,7 +224,7 @@ fn cause(d: &mut Decoder<'_>, node: &Node) -> Option<VerifiedCause> {
     }
     d.fields(node, "a cause", CAUSE_KEYS)?;
     let component = node.get("component").map(|n| d.word(n, "component", "unknown-component", &components()));
-    let test = node.get("test").map(|n| d.string(n, "test"));
+    let test = node.get("test").map(|n| d.test_id(n, "test"));
     let message = d.required(node, "message").and_then(|n| d.string(n, "message"));
     // A cause with an invalid key is dropped as a whole.
     Some(VerifiedCause { component: stated(component)?, test: stated(test)?, message: message? })

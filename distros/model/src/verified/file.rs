@@ -91,7 +91,8 @@ mod tests {
         let of = |cause: &str| with_capabilities(&format!("{{vmm.boot: {{verdict: unsupported, causes: [{cause}]}}}}"));
         let read = of("{component: qemu, test: smoke::guest_boots, message: \"no q35\"}, {message: x}").unwrap();
         let causes = &read.entries[0].capabilities[&crate::capability::Capability::VmmBoot].causes;
-        let qemu = VerifiedCause::new(crate::component::Component::Qemu, "no q35").shown_by("smoke::guest_boots");
+        let qemu = VerifiedCause::new(crate::component::Component::Qemu, "no q35")
+            .shown_by("smoke::guest_boots".parse().unwrap());
         assert_eq!(*causes, [qemu, VerifiedCause::of_nobody("x")]);
         for (cause, expected) in [
             ("\"qemu: no q35 (smoke::guest_boots)\"", "expected a map with `component`, `test`, `message`, found text"),

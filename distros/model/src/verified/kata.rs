@@ -124,7 +124,7 @@ mod tests {
         assert_eq!(remaining(&now), std::slice::from_ref(&now));
         let whole = of(&[(boot, Supported), (vsock, Unsupported), (runc, NotApplicable)]);
         assert_eq!(remaining(&whole), std::slice::from_ref(&whole));
-        let elsewhere = VerifiedEntry { profile: "another".to_owned(), ..of(&[(runc, NotApplicable)]) };
+        let elsewhere = VerifiedEntry { profile: "another".parse().unwrap(), ..of(&[(runc, NotApplicable)]) };
         assert_eq!(remaining(&elsewhere), std::slice::from_ref(&elsewhere));
     }
 
@@ -135,7 +135,7 @@ mod tests {
         let shipped = database.records().flat_map(|record| &record.verified).next().unwrap();
         let boot = VerifiedCapability::plain(Verdict::Unsupported);
         let part = |profile: &str| VerifiedEntry {
-            profile: profile.to_owned(),
+            profile: profile.parse().unwrap(),
             capabilities: BTreeMap::from([(Capability::VmmBoot, boot.clone())]),
             ..shipped.clone()
         };

@@ -6,6 +6,7 @@ use crate::capability::Capability;
 use crate::component::Component;
 use crate::distro::ReleaseVersion;
 use crate::environment::Environment;
+use crate::profile::ProfileName;
 use jiff::civil::Date;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct VerifiedKey<'e> {
     release: &'e ReleaseVersion,
     arch: Arch,
-    profile: &'e str,
+    profile: &'e ProfileName,
     environment: Environment,
     shaped: bool,
     supplied: BTreeSet<Component>,
@@ -51,7 +52,7 @@ pub struct Outdated {
     /// The architecture.
     pub arch: Arch,
     /// The profile.
-    pub profile: String,
+    pub profile: ProfileName,
     /// The environment of the runs.
     pub environment: Environment,
     /// The day of the later run.

@@ -74,7 +74,7 @@ mod tests {
         let shipped = database.records().flat_map(|record| &record.verified).next().unwrap().clone();
         let not_applicable = crate::verified::VerifiedCapability::plain(crate::verified::Verdict::NotApplicable);
         let entry = |profile: &str| VerifiedEntry {
-            profile: profile.to_owned(),
+            profile: profile.parse().unwrap(),
             test_set: "f2f4f83ffcf6".to_owned(),
             capabilities: [(Capability::FsVirtio9pXattr, not_applicable.clone())].into(),
             ..shipped.clone()

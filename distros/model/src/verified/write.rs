@@ -172,18 +172,11 @@ fn merged(
 
 /// Returns the entry with every text on one line, without control characters, and of bounded length.
 fn safe(entry: &VerifiedEntry) -> VerifiedEntry {
-    let mut entry = VerifiedEntry {
-        profile: line(&entry.profile),
-        environment: entry.environment,
-        harness: line(&entry.harness),
-        test_set: line(&entry.test_set),
-        ..entry.clone()
-    };
+    let mut entry = VerifiedEntry { harness: line(&entry.harness), test_set: line(&entry.test_set), ..entry.clone() };
     for capability in entry.capabilities.values_mut() {
         capability.causes.truncate(MAX_CAUSES);
         for cause in &mut capability.causes {
             cause.message = line(&cause.message);
-            cause.test = cause.test.as_deref().map(line);
         }
         if let Some(workaround) = &mut capability.workaround {
             *workaround = line(workaround);

@@ -7,7 +7,7 @@ use model::capability::Capability;
 use model::component::{Component, ComponentName};
 use model::kata_version::KataVersion;
 use model::package::PackageName;
-use model::profile::Runtime;
+use model::profile::{ProfileName, Runtime};
 use model::virtiofsd::Flavour;
 use root::InsidePath;
 use serde::Serialize;
@@ -41,7 +41,7 @@ pub enum Boot {
 #[serde(rename_all = "kebab-case")]
 pub struct KataConfiguration {
     /// The profile's name.
-    pub profile: String,
+    pub profile: ProfileName,
     /// The runtime that reads the configuration.
     pub runtime: Runtime,
     /// The version of Kata.

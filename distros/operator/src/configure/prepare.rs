@@ -232,7 +232,7 @@ pub fn prepare(
     let paths = |changes: &[FileChange]| changes.iter().map(|c| c.path.clone()).collect::<Vec<_>>();
     let this = ManagedConfiguration {
         config: source.path.clone(),
-        profile: configuration.profile.clone(),
+        profile: configuration.profile.to_string(),
         production: configuration.production,
         notes: configuration.notes.iter().map(|n| format!("{}: {}", n.about, n.text)).collect(),
         files: [paths(&changes), kept_handler.clone()].concat(),

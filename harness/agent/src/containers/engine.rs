@@ -10,7 +10,7 @@ use super::session::Session;
 use super::settings::Settings;
 use super::shared::Shared;
 use crate::body::caught;
-use model::profile::Profile;
+use model::profile::{Profile, ProfileName};
 use model::sync::{locked, unlocked};
 use model::words::list_and;
 use root::Root;
@@ -33,7 +33,7 @@ pub struct Engine {
     /// Result of each body under runc, by its name.
     controls: Mutex<BTreeMap<&'static str, Check>>,
     /// The result of configuring each Kata, by profile.
-    configured: Mutex<BTreeMap<String, Check>>,
+    configured: Mutex<BTreeMap<ProfileName, Check>>,
     /// Only one test of a runtime runs at a time, because each test checks for remains.
     runc: Mutex<()>,
     kata: Mutex<()>,

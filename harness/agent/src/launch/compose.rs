@@ -236,7 +236,7 @@ fn launches(
 pub fn normalised(profile: &Profile, arch: Arch, configuration: Configuration, provided: Provided) -> String {
     // Static checks compare with the profile's own gates and flags.
     if configuration == Configuration::Static || configuration == Configuration::Kata {
-        return profile.name.clone();
+        return profile.name.to_string();
     }
     // The control does not depend on profiles.
     if configuration == Configuration::Runc {
@@ -252,7 +252,7 @@ pub fn normalised(profile: &Profile, arch: Arch, configuration: Configuration, p
                 format!("{:?} {:?} {:?}", profile.runtime, qemu.normalised(), daemon)
             }
             // A configuration that cannot be composed is not shared.
-            Err(_) => profile.name.clone(),
+            Err(_) => profile.name.to_string(),
         }
     };
     let qmp = format!("{:?}", profile.qmp);

@@ -14,8 +14,8 @@ fn cell(release: &str) -> CellId {
 fn case() -> Case {
     Case {
         cell: cell("12"),
-        profile: "go-3.32".to_owned(),
-        test: RENAME.to_owned(),
+        profile: "go-3.32".parse().unwrap(),
+        test: RENAME.parse().unwrap(),
         signature: "virtiofsd: a reader saw neither name".to_owned(),
         blames: Component::Virtiofsd,
     }
@@ -43,8 +43,8 @@ fn matrix(failed: &[(&str, &str)]) -> Matrix {
     for (release, test) in failed {
         push(Event::TestFinished {
             cell: cell(release),
-            profiles: vec!["go-3.32".to_owned(), "rs-4.1".to_owned()],
-            test: (*test).to_owned(),
+            profiles: vec!["go-3.32".parse().unwrap(), "rs-4.1".parse().unwrap()],
+            test: test.parse().unwrap(),
             attempt: 1,
             machine: 0,
             guests: Vec::new(),
@@ -171,7 +171,7 @@ fn a_case_without_a_donor_has_no_verdict_and_the_next_one_follows() {
     let database = Database::embedded();
     let dir = tempfile::tempdir().unwrap();
     // No record has a profile of this name.
-    let case = Case { profile: "go-none".to_owned(), ..case() };
+    let case = Case { profile: "go-none".parse().unwrap(), ..case() };
     let below = dir.path().join(FOLDER);
     let cases: Vec<(Case, PathBuf)> = (0..2).map(|_| (case.clone(), free_folder(&below, &case).unwrap())).collect();
     let all = examine_cases(&cases, &run_arguments(&["--format", "json"]), None, &database).unwrap();

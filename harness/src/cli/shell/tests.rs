@@ -21,9 +21,9 @@ fn journal(ended: &[(&str, Outcome)]) -> Journal {
         push(Event::GuestStarted {
             cell: cell(),
             guest,
-            test: RENAME.to_owned(),
+            test: Some(RENAME.parse().unwrap()),
             attempt: guest,
-            profiles: vec![PROFILE.to_owned()],
+            profiles: vec![PROFILE.parse().unwrap()],
             configuration: "virtio-fs".to_owned(),
             argv: vec!["qemu".to_owned(), format!("-g{guest}")],
             daemon: vec!["virtiofsd".to_owned()],
@@ -33,8 +33,8 @@ fn journal(ended: &[(&str, Outcome)]) -> Journal {
     for (test, outcome) in ended {
         push(Event::TestFinished {
             cell: cell(),
-            profiles: vec![PROFILE.to_owned()],
-            test: (*test).to_owned(),
+            profiles: vec![PROFILE.parse().unwrap()],
+            test: test.parse().unwrap(),
             attempt: 1,
             machine: 0,
             guests: vec![2],
@@ -88,8 +88,8 @@ fn similar_names_are_compared_by_last_part_and_listed_once() {
 fn case() -> Case {
     Case {
         cell: cell(),
-        profile: PROFILE.to_owned(),
-        test: RENAME.to_owned(),
+        profile: PROFILE.parse().unwrap(),
+        test: RENAME.parse().unwrap(),
         signature: String::new(),
         blames: Component::Virtiofsd,
     }

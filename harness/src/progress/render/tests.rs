@@ -39,13 +39,14 @@ fn no_line_is_wider_than_the_terminal() {
         }
         state.lost(&id(cell));
     }
-    for (cell, test) in [(cells[0], TEST), (cells[1], "測試::測試測試測試測試測試測試測試測試測試測試測試測試測試")]
+    for (cell, test) in
+        [(cells[0], TEST), (cells[1], "smoke::a_test_with_a_name_that_is_longer_than_a_narrow_terminal")]
     {
         state.saw(&started(cell, test, 3), at(1));
         state.saw(&started(cell, "another", 1), at(2));
     }
     state.doing(&id(cells[2]), "booting the virtual machine", at(3));
-    state.detail(&id(cells[2]), &"long ".repeat(100));
+    state.detail(&id(cells[2]), &"測試 ".repeat(100));
     for columns in 40..=200 {
         let lines = at_columns(&state, columns, 100_000);
         assert_eq!(lines.len(), 6);
@@ -74,21 +75,6 @@ fn a_name_that_is_longer_than_the_line_keeps_both_ends() {
     let second = |columns: usize| at_columns(&state, columns, 20).remove(1);
     assert_eq!(second(40), "  filesystem::virt…xxxxxxxxxxx_ends  0 s");
     assert_eq!(second(80), format!("  filesystem::virtio_fs::{}…{}_ends  0 s", "x".repeat(13), "x".repeat(31)));
-}
-
-#[test]
-fn control_characters_in_a_profile_name_are_removed() {
-    let mut state = one_cell();
-    let profiles = vec!["go\u{1b}[2J\n-3".to_owned()];
-    state.saw(&Event::TestStarted { cell: id(CELL), profiles, test: TEST.to_owned(), attempt: 1 }, at(20));
-    assert_eq!(at_columns(&state, 80, 32)[1], "  filesystem::virtio_fs::rename_is_atomic  go -3  12 s");
-}
-
-#[test]
-fn wide_characters_are_counted_as_wide() {
-    let mut state = one_cell();
-    state.saw(&started(CELL, "檔案系統::測試測試測試測試測試測試測試測試測試測試", 1), at(20));
-    assert_eq!(at_columns(&state, 40, 20)[1], "  檔案系統::測試測…測試測試測試測試  0 s");
 }
 
 #[test]

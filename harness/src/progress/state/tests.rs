@@ -47,12 +47,13 @@ fn tests_are_counted_by_the_plan_where_it_is_known() {
     let all = profiles();
     let mut state = RunProgress::default();
     state.saw(&begins(&[CELL], 3, None), at(0));
-    let plan: [(&str, &[String]); 3] = [("x", &all), ("y", &all), ("z", &all[..1])];
-    let before = [("go-3.32".to_owned(), "z".to_owned())].into();
+    let [x, y, z] = ["x", "y", "z"].map(|id| id.parse::<TestId>().unwrap());
+    let plan: [(&TestId, &[ProfileName]); 3] = [(&x, &all), (&y, &all), (&z, &all[..1])];
+    let before: BTreeSet<(ProfileName, TestId)> = [("go-3.32".parse().unwrap(), z.clone())].into();
     state.plan(&id(CELL), &plan, &before);
     let done = |state: &RunProgress| state.cells().map(Cell::done).next();
     assert_eq!(done(&state), Some(1), "it had ended before the run went on");
-    let blocked = || Outcome::Blocked { by: "a".to_owned() };
+    let blocked = || Outcome::Blocked { by: "a".parse().unwrap() };
     state.saw(&finished(CELL, "x", all[..1].to_vec(), blocked()), at(1));
     assert_eq!(done(&state), Some(1));
     state.saw(&finished(CELL, "x", all[1..].to_vec(), Outcome::Pass), at(1));

@@ -38,8 +38,8 @@ fn boot(evidence: &Evidence) -> Verdict {
 }
 
 /// Marks tests as having failed again, in any way.
-fn again(tests: &[&str]) -> BTreeMap<String, Repetition> {
-    tests.iter().map(|id| ((*id).to_owned(), Repetition::Failed)).collect()
+fn again(tests: &[&str]) -> BTreeMap<TestId, Repetition> {
+    tests.iter().map(|id| (id.parse().unwrap(), Repetition::Failed)).collect()
 }
 
 fn weighed(vm: Evidence, repeated: &[&str], container: Option<&Evidence>) -> Verdict {
@@ -66,7 +66,7 @@ fn a_nested_failure_counts_only_if_repeated_and_seen_in_a_container() {
 #[test]
 fn a_recorded_container_confirms_only_the_same_test_and_cause() {
     let verdict = |repeated: &[&str], container: Option<&Evidence>, known: (&str, &str)| {
-        let known = BTreeSet::from([(known.0.to_owned(), known.1.to_owned())]);
+        let known = BTreeSet::from([(known.0.parse().unwrap(), known.1.to_owned())]);
         let vm = evidence(Environment::Vm, &[(NESTED, fail())]);
         boot(&weigh(catalogue::tests(), vm, &again(repeated), container, &known))
     };
@@ -86,13 +86,13 @@ fn a_recorded_container_confirms_only_the_same_test_and_cause() {
 #[test]
 fn only_container_records_of_the_same_packages_confirm() {
     let mut entry = crate::sample::recorded().remove(0);
-    let cause = VerifiedCause::new(Component::Kernel, "broken").shown_by(NESTED);
+    let cause = VerifiedCause::new(Component::Kernel, "broken").shown_by(NESTED.parse().unwrap());
     let known = VerifiedCapability { causes: vec![cause], ..VerifiedCapability::plain(Verdict::Unsupported) };
     entry.capabilities = [(Capability::VmmBoot, known)].into();
     let mut versions = entry.versions.clone();
     versions.insert("containerd".parse().unwrap(), "1.7-1".parse().unwrap());
     let failed = |entry: &VerifiedEntry| recorded([entry].into_iter(), &versions);
-    assert_eq!(failed(&entry), BTreeSet::from([(NESTED.to_owned(), "kernel: broken".to_owned())]));
+    assert_eq!(failed(&entry), BTreeSet::from([(NESTED.parse().unwrap(), "kernel: broken".to_owned())]));
     let none = BTreeSet::new();
     let other = |change: fn(&mut VerifiedEntry)| {
         let mut entry = entry.clone();
@@ -111,11 +111,11 @@ fn only_container_records_of_the_same_packages_confirm() {
 #[test]
 fn a_cause_shortened_in_the_record_matches_the_full_one() {
     let observed = format!("refused: {}", "a long reason ".repeat(40));
-    let cause = signature::recorded_cause(Component::Kernel, &observed, NESTED);
+    let cause = signature::recorded_cause(Component::Kernel, &observed, &NESTED.parse().unwrap());
     let recorded: BTreeSet<Failed> = recorded_failure(&cause).into_iter().collect();
     let counts = |observed: &str| {
         let failure = Outcome::Fail(signed(Failure::new(Component::Kernel, observed)));
-        let repeated = [(NESTED.to_owned(), Repetition::Failed)].into();
+        let repeated = [(NESTED.parse().unwrap(), Repetition::Failed)].into();
         let weighed =
             weigh(catalogue::tests(), evidence(Environment::Vm, &[(NESTED, failure)]), &repeated, None, &recorded);
         matches!(weighed.outcomes[NESTED].outcome, Outcome::Fail(_))
@@ -127,7 +127,7 @@ fn a_cause_shortened_in_the_record_matches_the_full_one() {
 #[test]
 fn a_repeated_measurement_counts_if_no_container_can_show_it() {
     let judged = |test: &str, capability: Capability, how: Option<Repetition>, container: Option<&Evidence>| {
-        let repeated = how.map(|how| (test.to_owned(), how)).into_iter().collect();
+        let repeated = how.map(|how| (test.parse().unwrap(), how)).into_iter().collect();
         let vm = evidence(Environment::Vm, &[(test, fail())]);
         let weighed = weigh(catalogue::tests(), vm, &repeated, container, &BTreeSet::new());
         let judgement = judge(&weighed).remove(&capability).unwrap();
@@ -189,7 +189,8 @@ fn only_an_equal_measurement_in_another_machine_counts_as_measured() {
     let (seen, waited) = (measured("200 descriptors"), failure(Grounds::Waited, "200 descriptors"));
     let (other, of_another) = (measured("no descriptors"), measured("198 descriptors"));
     let error = Outcome::Error { message: "the guest is slow".to_owned() };
-    let (skip, blocked) = (Outcome::Skip { reason: "no vhost".to_owned() }, Outcome::Blocked { by: NESTED.to_owned() });
+    let (skip, blocked) =
+        (Outcome::Skip { reason: "no vhost".to_owned() }, Outcome::Blocked { by: NESTED.parse().unwrap() });
     let (same, failed) = (Some(Repetition::Measured), Some(Repetition::Failed));
     let absent = Some(Repetition::Absent);
     let table: [(Attempts<'_>, Option<Repetition>); 14] = [
@@ -218,7 +219,10 @@ fn untried_and_unrepeated_failures_have_different_messages() {
     let bad = evidence(Environment::Container, &[(NESTED, fail())]);
     for (repeated, why) in [
         (BTreeMap::new(), "it was not tried in a fresh virtual machine"),
-        (BTreeMap::from([(NESTED.to_owned(), Repetition::Absent)]), "it did not repeat in a fresh virtual machine"),
+        (
+            BTreeMap::from([(NESTED.parse().unwrap(), Repetition::Absent)]),
+            "it did not repeat in a fresh virtual machine",
+        ),
     ] {
         let vm = evidence(Environment::Vm, &[(NESTED, fail())]);
         let weighed = weigh(catalogue::tests(), vm, &repeated, Some(&bad), &BTreeSet::new());

@@ -29,7 +29,7 @@ fn every_cell_has_each_verdict_and_each_test() {
         assert_eq!(cell["errors"].as_array().unwrap().len(), report.errors.len());
         assert_eq!(cell["tests"].as_array().unwrap().len(), report.instances.len());
         for profile in &matrix.profiles {
-            let verdicts = cell["verdicts"][&profile.name].as_object().unwrap();
+            let verdicts = cell["verdicts"][profile.name.as_str()].as_object().unwrap();
             assert_eq!(verdicts.len(), Capability::ALL.len());
             for capability in Capability::ALL {
                 let judgement = report.judgement(&profile.name, *capability).unwrap();

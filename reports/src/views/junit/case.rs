@@ -5,6 +5,7 @@ use crate::run::{Attempt, TestRun, last_words};
 use crate::standing::{CellStanding, Effect, Weight};
 use crate::verdict::FinalOutcome;
 use crate::views::wording::{self, relevant};
+use model::test_id::TestId;
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestRerun};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -15,7 +16,7 @@ pub(super) struct Cases<'a> {
     cell: &'a CellStanding<'a>,
     profile: &'a str,
     /// The final outcome of each test.
-    last: BTreeMap<&'a str, FinalOutcome>,
+    last: BTreeMap<&'a TestId, FinalOutcome>,
     run_files: RunFiles<'a>,
     /// Whether results that could not be judged leave the exit code alone.
     tolerates_gaps: bool,
@@ -69,7 +70,7 @@ impl<'a> Cases<'a> {
     /// Describes the capabilities that a failing test makes worse: `fs.virtio-fs was supported (2026-11-21), is
     /// unsupported`.
     fn turns(&self, test: &str) -> String {
-        let Some(standing) = self.cell.profiles.get(self.profile) else { return String::new() };
+        let Some(standing) = self.cell.profile(self.profile) else { return String::new() };
         let worse = standing.capabilities.iter().filter(|(_, one)| {
             one.effect == Effect::Worse && one.judgement.causes.iter().any(|cause| cause.test == test)
         });
@@ -78,7 +79,7 @@ impl<'a> Cases<'a> {
     }
 
     /// Names the test at the root of a block, and its message.
-    fn blocked(&self, by: &str) -> String {
+    fn blocked(&self, by: &TestId) -> String {
         let (mut root, mut seen) = (by, BTreeSet::new());
         while seen.insert(root) {
             match self.last.get(root).map(|last| &last.outcome) {

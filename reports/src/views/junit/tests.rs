@@ -349,7 +349,7 @@ fn counted(made: &Made) -> (u8, usize, usize) {
         });
     let entry = model::verified::VerifiedEntry {
         environment: matrix.cells[0].cell.environment,
-        profile: "go-3.2".to_owned(),
+        profile: "go-3.2".parse().unwrap(),
         test_set: if made.same_tests { matrix.test_set.clone() } else { "0123456789ab".to_owned() },
         capabilities: capabilities.collect(),
         ..sample::recorded().remove(0)
@@ -459,7 +459,7 @@ proptest! {
         maker.push(Event::CellFacts { cell: cell("13"), facts });
         maker.attempt("13", &["go-3.29"], BOOT, 1, outcome.clone());
         maker.attempt("13", &["go-3.29"], BOOT, 2, fail(Component::Kernel, &printed));
-        maker.done("13", &["go-3.29"], &printed, outcome);
+        maker.done("13", &["go-3.29"], RENAME, outcome);
         if let Some(Event::TestFinished { notes, .. }) = maker.journal.entries.last_mut().map(|e| &mut e.event) {
             notes.push(printed);
         }

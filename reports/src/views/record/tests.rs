@@ -22,7 +22,10 @@ fn results_are_written_back_with_their_causes() {
     assert_eq!(verdict(Capability::KataSmoke), None, "nobody tests it");
     let causes = &entry.capabilities[&Capability::VmmTdx].causes;
     assert_eq!(causes.len(), 1);
-    assert_eq!(causes[0], VerifiedCause::new(Component::Qemu, "no tdx-guest").shown_by("smoke::tdx_guest_exists"));
+    assert_eq!(
+        causes[0],
+        VerifiedCause::new(Component::Qemu, "no tdx-guest").shown_by("smoke::tdx_guest_exists".parse().unwrap())
+    );
     let lacking = &entry.capabilities[&Capability::VmmVsock].causes[0];
     assert_eq!((lacking.component, lacking.test.as_deref()), (None, Some(sample::VSOCK)));
 }

@@ -14,7 +14,7 @@ pub(super) fn filters(site: &Site<'_>, of_profiles: bool) -> Markup {
     let words = |all: BTreeSet<&'static str>| all.into_iter().map(|word| (word.to_owned(), word.to_owned())).collect();
     let arches: Vec<(String, String)> = words(site.cells.iter().map(|cell| cell.id.arch.name()).collect());
     let environments = words(site.cells.iter().map(|cell| cell.id.environment.name()).collect());
-    let profiles = site.profiles.iter().map(|p| (p.name.clone(), format!("{} ({})", kata(p), p.name))).collect();
+    let profiles = site.profiles.iter().map(|p| (p.name.to_string(), format!("{} ({})", kata(p), p.name))).collect();
     let state = |verdict: Verdict| (class(verdict, None).to_owned(), verdict.name().to_owned());
     let selects: [Select<'_>; 4] = [
         ("profile", "Kata", profiles),

@@ -9,7 +9,7 @@ use crate::views::record::{SHAPED, verified_entries, withheld_cell};
 use crate::views::wording::Labels;
 use model::arch::Arch;
 use model::distro::{DistroId, ReleaseVersion};
-use model::profile::Profile;
+use model::profile::{Profile, ProfileName};
 use model::record::Record;
 use model::verified::{VerifiedEntry, remove_outdated, remove_overridden, remove_repeated_inapplicable};
 use model::words::count;
@@ -232,7 +232,7 @@ fn in_order<'a>(cells: BTreeMap<CellId, SiteCell<'a>>, records: &[&Record]) -> V
 /// Groups the cells by release, in their order.
 pub(super) fn releases(
     cells: &[SiteCell<'_>],
-    answers: impl Fn(&CellId) -> BTreeMap<String, ReleaseAnswer>,
+    answers: impl Fn(&CellId) -> BTreeMap<ProfileName, ReleaseAnswer>,
 ) -> Vec<SiteRelease> {
     let mut places = BTreeMap::new();
     let mut all: Vec<SiteRelease> = Vec::new();
@@ -268,7 +268,7 @@ fn answers(
     records: &[&Record],
     profiles: &[Profile],
     id: &CellId,
-) -> BTreeMap<String, ReleaseAnswer> {
+) -> BTreeMap<ProfileName, ReleaseAnswer> {
     let Some(entries) = entries.get(&(&id.distro, &id.release, id.arch)) else {
         return BTreeMap::new();
     };
@@ -304,7 +304,7 @@ fn trends<'r>(
 
 /// Returns the profiles with any result; those that upstream maintains come first.
 fn heads(cells: &[SiteCell<'_>], profiles: &[Profile]) -> Vec<ProfileHead> {
-    let known: BTreeSet<&str> = cells.iter().flat_map(|cell| cell.rows.keys()).map(String::as_str).collect();
+    let known: BTreeSet<&str> = cells.iter().flat_map(|cell| cell.rows.keys()).map(ProfileName::as_str).collect();
     let known = profiles.iter().filter(|profile| known.contains(profile.name.as_str()));
     let head = |profile: &Profile| ProfileHead {
         name: profile.name.clone(),

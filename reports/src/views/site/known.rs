@@ -5,6 +5,7 @@ use crate::redact::one_line;
 use crate::standing::{CapabilityStanding, Change, Effect, ProfileStanding};
 use crate::views::wording;
 use jiff::civil::Date;
+use model::test_id::TestId;
 use model::verified::{Basis, Verdict, VerifiedCapability, VerifiedCause, VerifiedEntry};
 use suites::capability::Capability;
 use suites::outcome::Component;
@@ -39,7 +40,7 @@ pub(super) struct Why {
     /// The blamed component; `None` if nothing could be shown.
     pub(super) component: Option<Component>,
     /// The test that failed.
-    pub(super) test: Option<String>,
+    pub(super) test: Option<TestId>,
     /// The observation, on one line.
     pub(super) text: String,
 }

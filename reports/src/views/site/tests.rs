@@ -5,7 +5,8 @@ use crate::matrix::Matrix;
 use crate::sample::{self, BOOT, HOSTILE, Maker, QMP, RENAME, cell, fail, judged, run};
 use crate::standing::Recorded;
 use model::database::Database;
-use model::profile::Profile;
+use model::profile::{Profile, ProfileName};
+use model::test_id::TestId;
 use model::verified::{Basis, Verdict, VerifiedCapability, VerifiedCause, VerifiedEntry};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -330,7 +331,7 @@ fn blaming_qemu() -> Record {
     let mut record = Database::embedded().records().find(|record| record.distro == "debian").unwrap().clone();
     let entry = &sample::recorded()[0];
     let lacks = |seen: &str, test: &str| VerifiedCapability {
-        causes: vec![VerifiedCause::new(Component::Qemu, seen).shown_by(test)],
+        causes: vec![VerifiedCause::new(Component::Qemu, seen).shown_by(test.parse().unwrap())],
         ..VerifiedCapability::plain(Verdict::Unsupported)
     };
     let of = |(number, profile): (usize, Profile)| {
@@ -423,7 +424,13 @@ fn the_feed_is_atom_with_one_entry_for_each_change() {
 fn names_from_a_journal_neither_leave_the_folder_nor_become_markup() {
     let mut maker = Maker::default();
     let bad = ["..", "../../x", "<script>alert(1)</script>", "a b\u{0}", "x\" onload=\"alert(1)", HOSTILE];
-    let profiles: Vec<&str> = ["go-3.29"].into_iter().chain(bad).collect();
+    for name in bad {
+        assert!(name.parse::<ProfileName>().is_err(), "{name:?} is no profile's name");
+        assert!(name.parse::<TestId>().is_err(), "{name:?} is no test's id");
+    }
+    // A journal may have such a name for a test, and these for a profile.
+    const ODD: &str = "a::::_:";
+    let profiles = ["go-3.29", "a..b", "go-3.29-"];
     maker.start(&profiles, &["13"]);
     for name in ["..:13", "d:..", ".:13", "-:13", "A:13", "d:-13", "d:a/b"] {
         assert!(format!("{name}/x86_64/container").parse::<CellId>().is_err(), "{name} is no cell's name");
@@ -442,12 +449,11 @@ fn names_from_a_journal_neither_leave_the_folder_nor_become_markup() {
             facts.image_options = sample::strings(&bad);
             maker.push(Event::CellFacts { cell: id.clone(), facts });
             let failed = || fail(Component::Virtiofsd, name);
-            for (test, outcome) in [(name, Outcome::Pass), (RENAME, failed()), (name, failed()), (BOOT, Outcome::Pass)]
-            {
+            for (test, outcome) in [(ODD, Outcome::Pass), (RENAME, failed()), (ODD, failed()), (BOOT, Outcome::Pass)] {
                 maker.push(Event::TestFinished {
                     cell: id.clone(),
-                    profiles: sample::strings(&profiles),
-                    test: test.to_owned(),
+                    profiles: sample::profile_names(&profiles),
+                    test: test.parse().unwrap(),
                     attempt: 1,
                     machine: 1,
                     guests: Vec::new(),
@@ -557,8 +563,8 @@ pub(super) fn large(
                     if fails { fail(Component::Qemu, "expected one thing, saw another") } else { Outcome::Pass };
                 maker.push(Event::TestFinished {
                     cell: id.clone(),
-                    profiles: sample::strings(profiles),
-                    test: (*test).to_owned(),
+                    profiles: sample::profile_names(profiles),
+                    test: test.parse().unwrap(),
                     attempt: 1,
                     machine: 1,
                     guests: vec![1],

@@ -12,6 +12,7 @@ use crate::package_change::differing;
 use crate::standing::by_profiles;
 use crate::views::wording;
 use model::kernel::KernelRelease;
+use model::profile::ProfileName;
 use model::verified::Verdict;
 use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Capability;
@@ -102,8 +103,8 @@ fn differs(site: &Site<'_>, then: &Decided<'_>, now: &Decided<'_>) -> Vec<String
             now.kernel.as_ref().map_or(unknown, KernelRelease::as_str),
         ));
         all.extend(turned("basis", wording::basis(Some(then.basis)), wording::basis(Some(now.basis))));
-        for profile in katas_then.keys().chain(katas_now.keys()).collect::<BTreeSet<&String>>() {
-            let of = |katas: &BTreeMap<String, RunKata>| {
+        for profile in katas_then.keys().chain(katas_now.keys()).collect::<BTreeSet<&ProfileName>>() {
+            let of = |katas: &BTreeMap<ProfileName, RunKata>| {
                 katas.get(profile).map_or_else(|| "none".to_owned(), |kata| kata.words.clone())
             };
             all.extend(turned(&format!("kata-{profile}"), &of(katas_then), &of(katas_now)));
@@ -214,7 +215,7 @@ mod tests {
         let under_another = |matrix: &mut Matrix| {
             let judgements = &mut matrix.cells[0].judgements;
             let judged = judgements.remove("go-3.29").unwrap();
-            judgements.insert("rs-4.0".to_owned(), judged);
+            judgements.insert("rs-4.0".parse().unwrap(), judged);
         };
         assert_eq!(elsewhere(&under_another), Vec::<String>::new());
     }

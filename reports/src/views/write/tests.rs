@@ -153,12 +153,11 @@ fn cpu() -> f64 {
 fn writing_time_grows_linearly_with_the_journal() {
     type Filling = (&'static str, fn(&mut sample::Maker, usize));
     let fillings: [Filling; 5] = [
-        ("notes", |m, n| finish(m, "a::b".into(), numbered("note", n), Vec::new())),
-        ("files", |m, n| finish(m, "a::b".into(), Vec::new(), numbered("file", n))),
-        ("tests", |m, n| (0..n).for_each(|i| finish(m, format!("a::t{i}"), Vec::new(), Vec::new()))),
+        ("notes", |m, n| finish(m, "a::b", numbered("note", n), Vec::new())),
+        ("files", |m, n| finish(m, "a::b", Vec::new(), numbered("file", n))),
+        ("tests", |m, n| (0..n).for_each(|i| finish(m, &format!("a::t{i}"), Vec::new(), Vec::new()))),
         ("hosts", |m, n| {
-            (0..n)
-                .for_each(|i| finish(m, "a::b".into(), vec![format!("see http://h{i}.mirror.example/x")], Vec::new()));
+            (0..n).for_each(|i| finish(m, "a::b", vec![format!("see http://h{i}.mirror.example/x")], Vec::new()));
         }),
         ("cells", |m, n| {
             for i in 0..n / 4 {
@@ -189,11 +188,11 @@ fn numbered(what: &str, count: usize) -> Vec<String> {
     (0..count).map(|i| format!("{what} {i}")).collect()
 }
 
-fn finish(maker: &mut sample::Maker, test: String, notes: Vec<String>, artifacts: Vec<String>) {
+fn finish(maker: &mut sample::Maker, test: &str, notes: Vec<String>, artifacts: Vec<String>) {
     maker.push(Event::TestFinished {
         cell: sample::cell("13"),
-        profiles: sample::strings(&["rs-4.0"]),
-        test,
+        profiles: sample::profile_names(&["rs-4.0"]),
+        test: test.parse().unwrap(),
         attempt: 1,
         machine: 0,
         guests: Vec::new(),

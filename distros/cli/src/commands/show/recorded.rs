@@ -195,7 +195,7 @@ pub(super) mod tests {
         VerifiedEntry {
             release: "13".parse().unwrap(),
             arch: Arch::X86_64,
-            profile: "go-3.32".to_owned(),
+            profile: "go-3.32".parse().unwrap(),
             environment: Environment::Container,
             basis: Basis::Emulated,
             tested: date(2026, 11, 19),
@@ -213,7 +213,7 @@ pub(super) mod tests {
     fn each_profile_has_one_line_and_only_unsupported_capabilities_follow() {
         let of = |entries: &[VerifiedEntry]| matrix(entries, None, PackageManager::Apt, date(2026, 11, 21));
         let vm = VerifiedEntry { environment: Environment::Vm, ..entry(&[(Capability::VmmBoot, None)]) };
-        let other = VerifiedEntry { profile: "rs-4.0".to_owned(), ..entry(&[]) };
+        let other = VerifiedEntry { profile: "rs-4.0".parse().unwrap(), ..entry(&[]) };
         let text = of(&[entry(&[]), vm.clone(), other]);
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines.len() == 3 && lines[1].starts_with("    go-3.32: yes, all "), "{text}");
@@ -224,7 +224,7 @@ pub(super) mod tests {
         assert!(!text.contains("vmm.boot") && !text.contains("go-3.32/vm"), "{text}");
         // Runs without an answer, because shaped or of an unknown profile, are listed one by one.
         let shaped = VerifiedEntry { shaped: true, ..entry(&[]) };
-        let unknown = VerifiedEntry { profile: "go-0.1".to_owned(), ..entry(&[]) };
+        let unknown = VerifiedEntry { profile: "go-0.1".parse().unwrap(), ..entry(&[]) };
         for (one, begins) in [(shaped, "    go-3.32/container: "), (unknown, "    go-0.1/container: ")] {
             let text = of(&[one]);
             let line = text.lines().nth(1).unwrap();

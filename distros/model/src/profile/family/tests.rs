@@ -67,7 +67,7 @@ fn scsi_off_is_passed_only_before_3_8_0() {
 #[test]
 fn each_version_maps_to_its_profile_or_an_error() {
     let of = |runtime, version: &str| match version.parse::<KataVersion>().map(|v| Profile::of(runtime, v)) {
-        Ok(Ok(profile)) => profile.name.clone(),
+        Ok(Ok(profile)) => profile.name.to_string(),
         Ok(Err(error)) => error.to_string(),
         Err(error) => error.to_string(),
     };

@@ -28,10 +28,11 @@ fn entry(release: &str, profile: &str) -> VerifiedEntry {
     let unsupported = VerifiedCapability {
         verdict: Verdict::Unsupported,
         causes: vec![
-            VerifiedCause::new(Component::Virtiofsd, "\"--fd\" is refused: it's C # really\n").shown_by("smoke::flags"),
+            VerifiedCause::new(Component::Virtiofsd, "\"--fd\" is refused: it's C # really\n")
+                .shown_by("smoke::flags".parse().unwrap()),
             VerifiedCause::of_nobody("\u{1b}[31mred\u{0}\u{202e} ]]> <b>"),
             VerifiedCause::of_nobody("x".repeat(100_000)),
-            VerifiedCause::of_nobody("\\").shown_by("what: is \"no\n\" id"),
+            VerifiedCause::of_nobody("\\").shown_by("no".parse().unwrap()),
         ],
         workaround: Some("key: value".into()),
     };
@@ -40,7 +41,7 @@ fn entry(release: &str, profile: &str) -> VerifiedEntry {
     VerifiedEntry {
         release: release.parse().unwrap(),
         arch: Arch::X86_64,
-        profile: profile.into(),
+        profile: profile.parse().unwrap(),
         environment: crate::environment::Environment::Container,
         basis: Basis::Emulated,
         tested: jiff::civil::date(2026, 11, 21),

@@ -57,7 +57,7 @@ pub(crate) fn kata(kind: Runtime) -> Kata {
     Kata {
         version: version.parse().unwrap(),
         kind,
-        profile: profile.to_owned(),
+        profile: profile.parse().unwrap(),
         shim: String::new(),
         shipped: Some("/k/shipped.toml".to_owned()),
         configuration: configuration.to_owned(),
