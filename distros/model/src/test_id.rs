@@ -2,7 +2,7 @@
 
 use crate::distro::checked_text;
 use serde::{Deserialize, Serialize};
-use std::borrow::Borrow;
+use std::borrow::{Borrow, Cow};
 use std::fmt;
 use std::ops::Deref;
 use std::str::FromStr;
@@ -17,7 +17,7 @@ const MAX: usize = 200;
 /// texts; the order of running is the catalogue's.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String")]
-pub struct TestId(String);
+pub struct TestId(Cow<'static, str>);
 
 /// Error for a text that is not the id of a test.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -51,7 +51,7 @@ impl schemars::JsonSchema for TestId {
         true
     }
 
-    fn schema_name() -> std::borrow::Cow<'static, str> {
+    fn schema_name() -> Cow<'static, str> {
         String::schema_name()
     }
 

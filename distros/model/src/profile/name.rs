@@ -2,7 +2,7 @@
 
 use crate::distro::{MAX_WORD_BYTES, checked_text, is_word};
 use serde::{Deserialize, Serialize};
-use std::borrow::Borrow;
+use std::borrow::{Borrow, Cow};
 use std::fmt;
 use std::ops::Deref;
 use std::str::FromStr;
@@ -14,7 +14,7 @@ use std::str::FromStr;
 /// becomes a `ProfileName` only after validation. They are ordered as texts, for maps and sets only.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String")]
-pub struct ProfileName(String);
+pub struct ProfileName(Cow<'static, str>);
 
 /// Error for a text that is not the name of a profile.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -48,7 +48,7 @@ impl schemars::JsonSchema for ProfileName {
         true
     }
 
-    fn schema_name() -> std::borrow::Cow<'static, str> {
+    fn schema_name() -> Cow<'static, str> {
         String::schema_name()
     }
 
