@@ -1,6 +1,6 @@
 //! Reading of a kernel's configuration: a regular file or standard input, plain or gzip-compressed, of limited size.
 
-use super::called;
+use super::display_name;
 use crate::commands::{Exit, Failed};
 use flate2::read::MultiGzDecoder;
 use rustix::fs::{Mode, OFlags};
@@ -13,7 +13,8 @@ const MAX_TEXT: u64 = 4 << 20;
 
 /// Reads the configuration.
 pub(super) fn read(file: &Path) -> Result<String, Failed> {
-    let failed = |kind, message: String| Failed::new(Exit::BadInput, kind, format!("{}: {message}", called(file)));
+    let failed =
+        |kind, message: String| Failed::new(Exit::BadInput, kind, format!("{}: {message}", display_name(file)));
     let unreadable = |e: io::Error| {
         let exit = if e.kind() == ErrorKind::PermissionDenied { Exit::Unknown } else { Exit::BadInput };
         Failed { exit, ..failed("unreadable", format!("the configuration cannot be read: {e}")) }
