@@ -1,7 +1,5 @@
-//! Logs of untrusted programs: kept on disk up to a cap, and in memory for searches.
-//!
-//! An [`operator::process::CollectedOutput`] keeps the beginning of a stream, but what a guest or a daemon says last is
-//! what matters here, and the disk has room for more than the memory.
+//! Logs of untrusted programs, of which the end matters, while an [`operator::process::CollectedOutput`] keeps the
+//! beginning: they are kept on disk up to a cap, and their end in memory for searches.
 
 use model::sync::{locked, waited};
 use std::fs::File;
