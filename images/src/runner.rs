@@ -1,8 +1,8 @@
-//! Runs other programs in their own process group, with a deadline and cancellation, and keeps their last lines.
+//! Runs other programs with cancellation, and keeps their last lines: an [`operator::process::Invocation`] cannot be
+//! cancelled, reports no lines as progress, and keeps the beginning of the output, but a failure's cause is at the end.
 //!
-//! An [`operator::process::Invocation`] cannot be cancelled, reports no lines as progress, and keeps the beginning of
-//! the output, but a failure's cause is at the end.
-//! Both wait for a child and end it in the same way.
+//! Both wait for a child, collect its standard output and end it in the same way. Only the flag with which a user
+//! cancels is looked at again and again, because a flag cannot be waited for.
 //! [`of_machine`], [`of_tree`] and [`tied`] prepare the command so that it dies with this process.
 
 use crate::error::{CommandFailure, Failure, ImageErrorKind};
@@ -10,8 +10,8 @@ use crate::progress::{Phase, Progress};
 use model::distro::Target;
 use model::redact::Redactor;
 use model::shell::quoted;
-use operator::process;
 use operator::process::sandbox::{BindMount, Network, ProgramSandbox};
+use operator::process::{self, CollectedOutput};
 use root::Root;
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
@@ -28,7 +28,7 @@ const KEPT: usize = 400;
 /// Maximum length of a line; longer ones are cut, because output is not trusted.
 const LINE: usize = 4096;
 /// Size limit of captured output, in bytes, because the output of a tree's program is not trusted.
-const OUTPUT: u64 = 64 << 20;
+const OUTPUT: usize = 64 << 20;
 /// Interval for checking whether a job was cancelled or is late.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -112,11 +112,12 @@ impl Runner<'_> {
         call.command.stdout(Stdio::null()).stderr(Stdio::null());
         let ended = std::thread::scope(|scope| {
             let lines = scope.spawn(|| self.keep_lines(call.phase, reader));
-            let text = out_reader.map(|r| scope.spawn(move || read_all(r)));
+            let output = CollectedOutput::of(out_reader, OUTPUT, None);
             let status = self.wait(&mut child);
             let lines = lines.join().unwrap_or_default();
-            let text = text.and_then(|t| t.join().ok()).unwrap_or_default();
-            status.map(|s| (s, lines, text))
+            // Another process may still hold the stream.
+            output.wait(self.until);
+            status.map(|s| (s, lines, output.text()))
         });
         let (status, lines, text) = ended?;
         if status.success() {
@@ -203,14 +204,6 @@ impl Runner<'_> {
             }
         }
     }
-}
-
-fn read_all(mut reader: impl Read) -> String {
-    let mut bytes = Vec::new();
-    let _ = (&mut reader).take(OUTPUT).read_to_end(&mut bytes);
-    // The rest is read and discarded, so that the program does not block on a full pipe.
-    let _ = std::io::copy(&mut reader, &mut std::io::sink());
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn call_program(words: &str) -> String {

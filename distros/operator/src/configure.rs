@@ -147,7 +147,7 @@ pub use plan::plan;
 pub use prepare::{HandlerChoice, PrepareError, PreparedFiles, prepare};
 pub use runtime_files::{Handler, HandlerError};
 pub use secrets::hidden_diff;
-pub use settings::{Setting, settings};
+pub use settings::{KeyValue, settings};
 pub use share::{Blamed, PassedOver, ShareChoice, SharedFs};
 pub use standing::standing;
 pub use theirs::{Fate, ForeignValue};

@@ -2,35 +2,36 @@
 //!
 //! Every program that is run has five properties: a deadline, a cap on its output, its own process group, death
 //! together with this process, and a wait that does not poll. [`Invocation`] has them all and is for programs that
-//! answer a question. Other uses are built from [`tie`], [`wait`], [`kill_group`] and [`end_group`], and their modules
-//! say why: the jobs of `images` (cancelled, reported line by line), its downloads of single files (cancelled, given a
-//! secret through a pipe), the programs that the agent keeps attached (fed, and read while they run), and programs
-//! under test.
+//! answer a question. Other uses are built from [`tie`], [`wait`], [`wait_or_stop`], [`kill_group`], [`end_group`] and
+//! [`CollectedOutput`], and their modules say why: the jobs of `images` (cancelled, reported line by line), its
+//! downloads of single files (cancelled, given a secret through a pipe), the programs that the agent keeps attached
+//! (fed, and read while they run), and programs under test.
 
 mod child;
 mod confine;
 mod filter;
+mod output;
 pub mod sandbox; // programs in namespaces, without power over this machine
 
-pub use child::{end_group, kill_group, tie, wait};
+pub use child::{end_group, kill_group, tie, wait, wait_or_stop};
 pub use confine::close_on_exec;
 pub(crate) use confine::give_to_reader;
 pub use filter::{Filter, leave_session_keyring};
+pub use output::{CollectedOutput, wait_for_ends};
 
 use child::{POLITELY, end_group_by};
 use model::shell::quoted;
-use model::sync::locked;
 use root::PATH;
 use rustix::process::Signal;
 use sandbox::{Network, SandboxedRoot, TEMPORARY, WantedSandbox};
 use std::ffi::CString;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// Bytes kept of each of a program's streams; the rest is read and dropped.
@@ -213,8 +214,8 @@ impl Invocation {
             Ok(child) => child,
             Err(source) => return Err(ProcessError::Start { program, source }),
         };
-        let stdout = collect_output(child.stdout.take(), show);
-        let stderr = collect_output(child.stderr.take(), show);
+        let stdout = CollectedOutput::of(child.stdout.take(), MAX_OUTPUT, show);
+        let stderr = CollectedOutput::of(child.stderr.take(), MAX_OUTPUT, show);
         let ended = match wait(&mut child, within) {
             Ok(ended) => ended,
             Err(source) => {
@@ -226,19 +227,14 @@ impl Invocation {
             // The first process of a namespace ignores signals without a handler, except SIGKILL.
             let signals = if self.confinement == Confinement::Free { &POLITELY[..] } else { &POLITELY[1..] };
             end_group_by(&mut child, signals);
-            let mut last = text(&stderr);
+            let mut last = stderr.text();
             if last.trim().is_empty() {
-                last = text(&stdout);
+                last = stdout.text();
             }
             return Err(ProcessError::Deadline { program, after: started.elapsed(), last: tail(&last) });
         };
-        let until = Instant::now() + ORPHANS;
-        for stream in [&stdout, &stderr] {
-            while !stream.ended() && Instant::now() < until {
-                std::thread::park_timeout(Duration::from_millis(5));
-            }
-        }
-        Ok(ProcessOutput { code: status.code(), stdout: text(&stdout), stderr: text(&stderr) })
+        wait_for_ends([&stdout, &stderr], ORPHANS);
+        Ok(ProcessOutput { code: status.code(), stdout: stdout.text(), stderr: stderr.text() })
     }
 
     /// Prepares the program with its arguments, variables, streams and its own process group.
@@ -315,42 +311,6 @@ impl ProcessOutput {
         let words = if self.stderr.trim().is_empty() { &self.stdout } else { &self.stderr };
         tail(words)
     }
-}
-
-/// A stream that a thread reads.
-struct Kept {
-    bytes: Arc<Mutex<Vec<u8>>>,
-    reader: Option<std::thread::JoinHandle<()>>,
-}
-
-impl Kept {
-    fn ended(&self) -> bool {
-        self.reader.as_ref().is_none_or(std::thread::JoinHandle::is_finished)
-    }
-}
-
-fn collect_output(stream: Option<impl Read + Send + 'static>, show: Option<fn(&[u8])>) -> Kept {
-    let bytes = Arc::new(Mutex::new(Vec::new()));
-    let shared = Arc::clone(&bytes);
-    let reader = stream.map(|mut stream| {
-        std::thread::spawn(move || {
-            let mut buffer = [0; 8192];
-            while let Ok(count @ 1..) = stream.read(&mut buffer) {
-                let new = &buffer[..count];
-                if let Some(show) = show {
-                    show(new);
-                }
-                let mut stored = locked(&shared);
-                let room = MAX_OUTPUT.saturating_sub(stored.len());
-                stored.extend_from_slice(&new[..room.min(count)]);
-            }
-        })
-    });
-    Kept { bytes, reader }
-}
-
-fn text(stream: &Kept) -> String {
-    String::from_utf8_lossy(&locked(&stream.bytes)).into_owned()
 }
 
 /// Returns the last three non-empty lines, joined into one.

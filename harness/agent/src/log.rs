@@ -1,16 +1,19 @@
-//! Logs of untrusted programs: kept on disk up to a cap, and in memory for searches.
+//! Logs of untrusted programs, of which the end matters, while an [`operator::process::CollectedOutput`] keeps the
+//! beginning: they are kept on disk up to a cap, and their end in memory for searches.
 
-use model::sync::locked;
+use model::sync::{locked, waited};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 /// Limit of a log on disk, in bytes; excess output is counted, but not kept.
 pub const DISK_CAP: u64 = 8 << 20;
 /// Size of a log's end that is kept in memory, in bytes.
 const MEMORY_CAP: usize = 256 << 10;
+/// Time for the collector to see the end of a program that has ended.
+const SETTLED: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Default)]
 struct LogContents {
@@ -23,19 +26,26 @@ struct LogContents {
 #[derive(Debug, Clone)]
 pub struct Log {
     path: PathBuf,
-    state: Arc<Mutex<LogContents>>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<LogContents>,
+    /// Notified when the log is closed.
+    end: Condvar,
 }
 
 impl Log {
     /// Collects `from` until it ends, into `path`.
     pub fn collect(mut from: impl Read + Send + 'static, path: &Path) -> std::io::Result<Log> {
-        let log = Log { path: path.to_owned(), state: Arc::default() };
+        let log = Log { path: path.to_owned(), shared: Arc::default() };
         let mut file = File::create(path)?;
-        let state = Arc::clone(&log.state);
+        let shared = Arc::clone(&log.shared);
         std::thread::spawn(move || {
             let mut chunk = vec![0; 16 << 10];
             while let Ok(count @ 1..) = from.read(&mut chunk) {
-                let mut state = locked(&state);
+                let mut state = locked(&shared.state);
                 let room = DISK_CAP.saturating_sub(state.total).min(count as u64) as usize;
                 // A full disk must not stop the collection: the program would block on its pipe.
                 let _ = file.write_all(&chunk[..room]);
@@ -44,11 +54,12 @@ impl Log {
                 let excess = state.tail.len().saturating_sub(MEMORY_CAP);
                 state.tail.drain(..excess);
             }
-            let mut state = locked(&state);
+            let mut state = locked(&shared.state);
             if state.total > DISK_CAP {
                 let _ = writeln!(file, "\n[{} bytes more were not kept]", state.total - DISK_CAP);
             }
             state.closed = true;
+            shared.end.notify_all();
         });
         Ok(log)
     }
@@ -60,24 +71,26 @@ impl Log {
 
     /// Returns the end of the log as text.
     pub fn text(&self) -> String {
-        String::from_utf8_lossy(&locked(&self.state).tail).into_owned()
+        String::from_utf8_lossy(&locked(&self.shared.state).tail).into_owned()
     }
 
     /// Returns the number of bytes received so far, including those that were not kept.
     pub fn total(&self) -> u64 {
-        locked(&self.state).total
+        locked(&self.shared.state).total
     }
 
     /// Returns whether the writer has closed the log, so that nothing more will come.
     pub fn closed(&self) -> bool {
-        locked(&self.state).closed
+        locked(&self.shared.state).closed
     }
 
     /// Waits a moment for the collector to see the end of a program that has ended.
     pub fn settle(&self) {
-        let end = Instant::now() + Duration::from_secs(2);
-        while !self.closed() && Instant::now() < end {
-            std::thread::sleep(Duration::from_millis(5));
+        let until = Instant::now() + SETTLED;
+        let mut state = locked(&self.shared.state);
+        while !state.closed && Instant::now() < until {
+            let remaining = until.saturating_duration_since(Instant::now());
+            state = waited(&self.shared.end, state, remaining);
         }
     }
 

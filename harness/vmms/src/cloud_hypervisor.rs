@@ -6,7 +6,7 @@
 //! (src/runtime-rs/crates/hypervisor/ch-config/src/lib.rs@4.1.0 and convert.rs in the same directory), which write
 //! absent values as `null`.
 
-use crate::deviation::Deviation;
+use crate::deviation::OtherVmmDeviation;
 use crate::guest::{GUEST_CID, Guest, LaunchPlan};
 use crate::http::Request;
 use crate::kernel_parameters;
@@ -51,7 +51,7 @@ pub(crate) fn plan(profile: &Profile, guest: &Guest) -> LaunchPlan {
         file: None,
         ready: ping(),
         requests,
-        deviations: vec![Deviation::SerialLog, Deviation::Line, Deviation::NoNetwork],
+        deviations: vec![OtherVmmDeviation::SerialLog, OtherVmmDeviation::Line, OtherVmmDeviation::NoNetwork],
     }
 }
 

@@ -1,10 +1,10 @@
 //! Firecracker as Kata's runtimes drive it: the Go runtime describes the machine in a file, runtime-rs by requests.
 //!
 //! Neither runtime ever passes an initrd: `boot-source` has none, and an image is the drive `rootfs`. A distro's kernel
-//! has its drivers as modules and cannot mount an image, so here an initramfs replaces it ([`Deviation::Initrd`]). The
-//! missing jailer and the missing network are deviations in the evidence, too.
+//! has its drivers as modules and cannot mount an image, so here an initramfs replaces it
+//! ([`OtherVmmDeviation::Initrd`]). The missing jailer and the missing network are deviations in the evidence, too.
 
-use crate::deviation::Deviation;
+use crate::deviation::OtherVmmDeviation;
 use crate::guest::{GUEST_CID, Guest, LaunchPlan};
 use crate::http::Request;
 use crate::kernel_parameters;
@@ -56,11 +56,11 @@ pub(crate) fn plan(runtime: Runtime, guest: &Guest) -> LaunchPlan {
         ready: ping(),
         requests,
         deviations: vec![
-            Deviation::SerialLog,
-            Deviation::Line,
-            Deviation::Initrd,
-            Deviation::NoNetwork,
-            Deviation::NoJailer,
+            OtherVmmDeviation::SerialLog,
+            OtherVmmDeviation::Line,
+            OtherVmmDeviation::Initrd,
+            OtherVmmDeviation::NoNetwork,
+            OtherVmmDeviation::NoJailer,
         ],
     }
 }

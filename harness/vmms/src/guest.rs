@@ -1,6 +1,6 @@
 //! Description of a guest, and the plan to start it: the command line and the requests.
 
-use crate::deviation::Deviation;
+use crate::deviation::OtherVmmDeviation;
 use crate::http::Request;
 use serde_json::Value;
 
@@ -68,7 +68,7 @@ pub struct LaunchPlan {
     /// The requests, in order.
     pub requests: Vec<Request>,
     /// Deviations from Kata's own configuration.
-    pub deviations: Vec<Deviation>,
+    pub deviations: Vec<OtherVmmDeviation>,
 }
 
 #[cfg(test)]

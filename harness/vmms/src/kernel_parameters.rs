@@ -20,7 +20,7 @@ const OF_RUST: [&str; 5] = [
 /// `kernel_params` as shipped: src/runtime/arch/amd64-options.mk@3.32.0, src/runtime-rs/arch/x86_64-options.mk@4.1.0.
 const SHIPPED: [&str; 2] = ["cgroup_no_v1=all", "systemd.unified_cgroup_hierarchy=1"];
 
-/// The serial port of [`crate::deviation::Deviation::SerialLog`], in the place of Kata's `quiet`.
+/// The serial port of [`crate::deviation::OtherVmmDeviation::SerialLog`], in the place of Kata's `quiet`.
 const SERIAL: &str = "console=ttyS0,115200n8";
 
 /// Returns the parameters for Cloud Hypervisor: `clhKernelParams` in src/runtime/virtcontainers/clh.go@3.32.0,

@@ -3,7 +3,7 @@
 //! Private and specific to Kata like the crate `qemu`, and no library for virtual machines in general.
 //! From a [`Profile`](model::profile::Profile) and a [`Guest`](guest::Guest), [`plan`](vmm::plan) makes the command
 //! line and the requests of Kata's runtime, in their order. Anything that a test needs and Kata does not have is a
-//! [`Deviation`](deviation::Deviation) from a closed list, which is in the evidence.
+//! [`OtherVmmDeviation`](deviation::OtherVmmDeviation) from a closed list, which is in the evidence.
 //! This crate starts nothing: processes belong to the agent.
 //!
 //! Both VMMs take their guest's kernel as an ELF file, have no virtio-serial port for the harness, and offer a guest's

@@ -12,7 +12,7 @@ use super::runtime_files::NAME;
 use super::secrets::hidden;
 use super::state::{ChangeError, FileChange, ManagedConfiguration, State};
 use super::today::{FileState, today};
-use super::{Setting, comments, containerd, copy};
+use super::{KeyValue, comments, containerd, copy};
 use model::redact::SECRET;
 use root::{FileContents, MAX_CONFIGURATION, PinnedPath, Root};
 use similar::{ChangeTag, TextDiff};
@@ -253,16 +253,16 @@ fn separated_additions(file: &FileChange, now: &str, force: bool) -> Option<(Str
     // Parsing and printing gives each table that both use one spelling.
     let now = now.parse::<DocumentMut>().map_or(now, |document| document.to_string());
     let (ours, all) = (settings_in(&written), settings_in(&now));
-    let is_key_of = |settings: &[Setting], s: &Setting| settings.iter().any(|o| o.path() == s.path());
+    let is_key_of = |settings: &[KeyValue], s: &KeyValue| settings.iter().any(|o| o.path() == s.path());
     // Parts of kata-osinfo's handler mean nothing without the rest, and CRI-O takes them for the whole handler.
-    let is_of_handler = |s: &Setting| s.table.windows(2).any(|names| names == ["runtimes", NAME]);
-    let (other, new): (Vec<&Setting>, Vec<&Setting>) =
+    let is_of_handler = |s: &KeyValue| s.table.windows(2).any(|names| names == ["runtimes", NAME]);
+    let (other, new): (Vec<&KeyValue>, Vec<&KeyValue>) =
         all.iter().filter(|s| !ours.contains(s)).partition(|s| is_key_of(&ours, s) || is_of_handler(s));
     let removed = ours.iter().filter(|s| !is_key_of(&all, s));
     let changed: Vec<String> = other.iter().copied().chain(removed).map(|s| s.path().join(".")).collect();
     // A table in place of a value, or a value in place of a table, is not an addition.
     let is_in_place =
-        |s: &&Setting| ours.iter().any(|o| o.path().starts_with(&s.path()) || s.path().starts_with(&o.path()));
+        |s: &&KeyValue| ours.iter().any(|o| o.path().starts_with(&s.path()) || s.path().starts_with(&o.path()));
     if !changed.is_empty() && (!force || new.is_empty() || new.iter().any(is_in_place)) {
         return None;
     }
@@ -414,7 +414,7 @@ runtime_type = \"k\"
         ] {
             let moved = moved_text(HANDLER, &format!("{HANDLER}\n# why\n{theirs}"));
             let moved = moved.unwrap_or_else(|| panic!("stays: {theirs}"));
-            let mut set: Vec<Vec<String>> = settings_in(&moved).iter().map(Setting::path).collect();
+            let mut set: Vec<Vec<String>> = settings_in(&moved).iter().map(KeyValue::path).collect();
             set.sort();
             let path = |path: &str| path.split('.').map(str::to_owned).collect::<Vec<_>>();
             assert_eq!(set, [path("plugins.p.containerd.runtimes.mine.runtime_type"), path("version")], "{moved}");

@@ -29,7 +29,7 @@ pub(super) use loss::{first_lost_key, loss, names_default};
 pub(super) use reads::{ReadFiles, config_paths, paths_marked_as_ours, read_files};
 pub(super) use written::ContainerdHandler;
 
-use super::Setting;
+use super::KeyValue;
 use super::edit::{EditError, LineEnds, current_if_equivalent, edited};
 use super::keys::HEAD;
 use super::lists;
@@ -214,7 +214,7 @@ struct Candidates<'a> {
     place: &'a ContainerdConfig,
     handler: &'a Map<String, Value>,
     /// The default runtime, if it has to be written out in version 2.
-    runc: Option<Setting>,
+    runc: Option<KeyValue>,
     path: &'a Path,
     before: Option<&'a str>,
     today: Option<&'a str>,
@@ -223,7 +223,7 @@ struct Candidates<'a> {
 
 impl Candidates<'_> {
     /// Returns the settings in a version of the configuration.
-    fn settings(&self, form: i64) -> Vec<Setting> {
+    fn settings(&self, form: i64) -> Vec<KeyValue> {
         let beside = self.runc.iter().filter(|_| form < 3).cloned();
         settings(plugin(form), self.handler).into_iter().chain(beside).collect()
     }

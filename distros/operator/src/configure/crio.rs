@@ -15,7 +15,7 @@ use super::runtime_files::{HandlerError, NAME};
 use super::state::{FileChange, State};
 use super::theirs::ForeignValue;
 use super::toml::{line_of, table_of};
-use super::{Problem, Setting};
+use super::{KeyValue, Problem};
 use root::{Root, RootError};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
@@ -73,7 +73,7 @@ pub(super) fn crio(
     let existing = earlier(&others);
     let was = |key: &str| existing.as_ref().and_then(|t| t.handler.get(key));
     let table = HANDLER.map(str::to_owned).to_vec();
-    let mut settings: Vec<Setting> = Vec::new();
+    let mut settings: Vec<KeyValue> = Vec::new();
     let mut foreign_values = Vec::new();
     for (key, ours) in proven {
         let value = match was(key) {
@@ -84,7 +84,7 @@ pub(super) fn crio(
             let place = (existing.file.as_path(), existing.line(key));
             foreign_values.extend(ForeignValue::of(&format!("handler {NAME}: {key}"), place, was, &ours, &value));
         }
-        settings.push(Setting { table: table.clone(), key: key.to_owned(), value, why: String::new() });
+        settings.push(KeyValue { table: table.clone(), key: key.to_owned(), value, why: String::new() });
     }
     // In a text of comments alone, added keys would come before the comments.
     let text = existing.as_ref().map(Earlier::full_text).unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use super::lists;
 use super::toml::{table_of, value_of, without_line};
-use super::{KataConfiguration, Setting};
+use super::{KataConfiguration, KeyValue};
 use serde_json::Value;
 use toml_edit::{Array, DocumentMut, Item, Table, TableLike};
 
@@ -10,7 +10,7 @@ use toml_edit::{Array, DocumentMut, Item, Table, TableLike};
 pub const DROP_IN: &str = "50-kata-osinfo.toml";
 
 /// Returns the drop-in's text.
-pub fn drop_in(configuration: &KataConfiguration, settings: &[Setting]) -> String {
+pub fn drop_in(configuration: &KataConfiguration, settings: &[KeyValue]) -> String {
     let mut text = format!(
         "# Written by kata-osinfo for profile {} (Kata {}); `kata-osinfo unconfigure` removes it.\n\
          # A drop-in with a later name overrides it.\n",
@@ -70,7 +70,7 @@ impl From<toml_edit::TomlError> for EditError {
 /// # Errors
 ///
 /// The text is not TOML, or has a value where a table is needed.
-pub fn edited(text: &str, settings: &[Setting]) -> Result<String, EditError> {
+pub fn edited(text: &str, settings: &[KeyValue]) -> Result<String, EditError> {
     let mut document: DocumentMut = text.parse()?;
     let line_ends = LineEnds::of(text, &document)?;
     for setting in settings {
@@ -218,8 +218,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn setting(table: &[&str], key: &str, value: Value) -> Setting {
-        Setting {
+    fn setting(table: &[&str], key: &str, value: Value) -> KeyValue {
+        KeyValue {
             table: table.iter().map(|t| (*t).to_owned()).collect(),
             key: key.to_owned(),
             value,

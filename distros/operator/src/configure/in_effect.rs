@@ -7,7 +7,7 @@ use super::merged::settings_in;
 use super::runtime_files::NAME;
 use super::state::{FileChange, ManagedConfiguration, State};
 use super::{
-    ContainerdVersion, LocatedConfiguration, MergedConfiguration, NotEffective, Problem, Setting, containerd, copy,
+    ContainerdVersion, KeyValue, LocatedConfiguration, MergedConfiguration, NotEffective, Problem, containerd, copy,
     crio,
 };
 use model::kata_version::KataVersion;
@@ -110,7 +110,7 @@ fn kata(configured: &ManagedConfiguration, drop_in: Option<&str>) -> Option<(Run
 }
 
 /// Returns the settings that an edit added or changed.
-fn changed(file: &FileChange) -> Vec<Setting> {
+fn changed(file: &FileChange) -> Vec<KeyValue> {
     let before = file.before.as_deref().map(settings_in).unwrap_or_default();
     settings_in(&file.after).into_iter().filter(|setting| !before.contains(setting)).collect()
 }
@@ -151,7 +151,7 @@ fn of_handler(
 fn without_shim(root: &Root, files: &[&FileChange]) -> Result<Option<Problem>, RootError> {
     for file in files {
         let is_shim =
-            |s: &Setting| s.key == "runtime_path" && s.table.ends_with(&["runtimes".to_owned(), NAME.to_owned()]);
+            |s: &KeyValue| s.key == "runtime_path" && s.table.ends_with(&["runtimes".to_owned(), NAME.to_owned()]);
         let written = settings_in(&file.after).into_iter().find(is_shim);
         if let Some(path) = written.as_ref().and_then(|setting| setting.value.as_str())
             && !root.is_program(Path::new(path))?

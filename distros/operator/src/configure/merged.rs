@@ -8,7 +8,7 @@ use super::edit::DROP_IN;
 use super::found::objection_to;
 use super::toml::{line_of, value_of};
 use super::version::reads_drop_ins;
-use super::{LocatedConfiguration, Setting};
+use super::{KeyValue, LocatedConfiguration};
 use model::kata_version::KataVersion;
 use model::profile::Runtime;
 use model::share::Share;
@@ -318,8 +318,8 @@ impl MergedConfiguration {
     }
 
     /// Returns the settings that did not take effect, in their order.
-    pub fn not_effective(&self, expected: &[Setting]) -> Vec<NotEffective> {
-        let differs = |setting: &&Setting| self.leaves.get(&setting.path()).map(|l| &l.value) != Some(&setting.value);
+    pub fn not_effective(&self, expected: &[KeyValue]) -> Vec<NotEffective> {
+        let differs = |setting: &&KeyValue| self.leaves.get(&setting.path()).map(|l| &l.value) != Some(&setting.value);
         expected
             .iter()
             .filter(differs)
@@ -338,13 +338,13 @@ impl MergedConfiguration {
 }
 
 /// Returns the settings in a text.
-pub(super) fn settings_in(text: &str) -> Vec<Setting> {
+pub(super) fn settings_in(text: &str) -> Vec<KeyValue> {
     let Ok(document) = Document::parse(text) else { return Vec::new() };
     let mut leaves = Vec::new();
     flatten(document.as_table(), &mut Vec::new(), text, &mut leaves);
     let setting = |(mut table, value, _): (Vec<String>, Value, usize)| {
         let key = table.pop()?;
-        Some(Setting { table, key, value, why: String::new() })
+        Some(KeyValue { table, key, value, why: String::new() })
     };
     leaves.into_iter().filter_map(setting).collect()
 }
@@ -400,8 +400,8 @@ mod tests {
         merged.leaves.keys().any(|k| k.len() > path.len() && k.iter().zip(path).all(|(a, b)| a == b))
     }
 
-    fn setting(key: &str, value: Value) -> Setting {
-        Setting { table: vec!["hypervisor".into(), "qemu".into()], key: key.into(), value, why: String::new() }
+    fn setting(key: &str, value: Value) -> KeyValue {
+        KeyValue { table: vec!["hypervisor".into(), "qemu".into()], key: key.into(), value, why: String::new() }
     }
 
     #[test]

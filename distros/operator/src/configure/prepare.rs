@@ -20,8 +20,8 @@ use super::state::{ChangeError, FileChange, ManagedConfiguration, NotReverted, S
 use super::stray;
 use super::theirs::{self, ForeignValue};
 use super::{
-    ContainerdVersion, Handler, KataConfiguration, LocatedConfiguration, MergedConfiguration, NotEffective, Problem,
-    Setting, containerd, containerd::WantedHandler, copy, crio, own, reads_drop_ins, settings,
+    ContainerdVersion, Handler, KataConfiguration, KeyValue, LocatedConfiguration, MergedConfiguration, NotEffective,
+    Problem, containerd, containerd::WantedHandler, copy, crio, own, reads_drop_ins, settings,
 };
 use foreign::{foreign, unknown_words};
 use left_behind::{drop_ins_of, left_behind};
@@ -48,7 +48,7 @@ pub struct PreparedFiles {
     /// The configuration that Kata will read: the one that was found, or a copy with separate drop-ins.
     pub located: LocatedConfiguration,
     /// Kata's keys.
-    pub settings: Vec<Setting>,
+    pub settings: Vec<KeyValue>,
     /// The files, each with its text before kata-osinfo first touched it and its new text.
     pub changes: Vec<FileChange>,
     /// Keys that would not take effect.
@@ -348,13 +348,13 @@ fn control_groups(
     root: &Root,
     configuration: &KataConfiguration,
     without: &MergedConfiguration,
-) -> Result<Option<Setting>, RootError> {
+) -> Result<Option<KeyValue>, RootError> {
     let (table, key) = ("runtime", "sandbox_cgroup_only");
     let needed = configuration.runtime == Runtime::Go
         && configuration.kata < KataVersion::new(3, 0, 0)
         && root.has_file(Path::new("/sys/fs/cgroup/cgroup.controllers"))?
         && without.get(&[table, key]) != Some(&true.into());
-    Ok(needed.then(|| Setting {
+    Ok(needed.then(|| KeyValue {
         table: vec![table.to_owned()],
         key: key.to_owned(),
         value: true.into(),

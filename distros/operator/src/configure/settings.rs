@@ -7,9 +7,9 @@ use model::profile::Runtime;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// One key of Kata's configuration, with the reason for its value.
+/// A key of a configuration of Kata or a container manager with its value, and the reason for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Setting {
+pub struct KeyValue {
     /// The table: `["hypervisor", "qemu"]`.
     pub table: Vec<String>,
     /// The key: `virtio_fs_daemon`.
@@ -20,7 +20,7 @@ pub struct Setting {
     pub why: String,
 }
 
-impl Setting {
+impl KeyValue {
     /// Returns table and key in one: `hypervisor.qemu.path`.
     pub fn name(&self) -> String {
         format!("{}.{}", self.table.join("."), self.key)
@@ -44,7 +44,7 @@ const EMULATED_SECONDS: u64 = 300;
 /// stay unchanged: in this case neither reaches the guest's command line (`Kernel::new` in
 /// `src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.0.0`), and another `vm_rootfs_driver` would remove
 /// the memory slots (`add_file_memory_backend`, same file) with which a release was qualified.
-pub fn settings(configuration: &KataConfiguration) -> Vec<Setting> {
+pub fn settings(configuration: &KataConfiguration) -> Vec<KeyValue> {
     let c = configuration;
     let mut all = Vec::new();
     let qemu = ["hypervisor", "qemu"];
@@ -52,7 +52,7 @@ pub fn settings(configuration: &KataConfiguration) -> Vec<Setting> {
     let mut set = |table: &[&str], key: &str, value: Value, why: &str| {
         if key_since(c.runtime, key).is_none_or(|since| c.kata >= since) {
             let table = table.iter().map(|t| (*t).to_owned()).collect();
-            all.push(Setting { table, key: key.to_owned(), value, why: why.to_owned() });
+            all.push(KeyValue { table, key: key.to_owned(), value, why: why.to_owned() });
         }
     };
     set(&qemu, "path", json!(c.hypervisor), "the distro's QEMU");

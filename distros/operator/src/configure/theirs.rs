@@ -3,7 +3,7 @@
 
 use super::edit::toml_value;
 use super::secrets::hidden;
-use super::{KataConfiguration, MergedConfiguration, Setting, copy};
+use super::{KataConfiguration, KeyValue, MergedConfiguration, copy};
 use model::kata_version::KataVersion;
 use model::profile::Runtime;
 use model::redact::SECRET;
@@ -105,19 +105,19 @@ fn extends(now: &Value, was: &Value) -> bool {
 
 /// Returns the planned settings that must be written, adapted to the values that are set `without` kata-osinfo's file.
 pub(super) fn settled(
-    planned: &[Setting],
+    planned: &[KeyValue],
     without: &MergedConfiguration,
     configuration: &KataConfiguration,
-) -> Vec<Setting> {
-    let settle = |setting: &Setting| match without.leaf(&setting.path()) {
-        Some(leaf) => value(setting, leaf.value, configuration).map(|value| Setting { value, ..setting.clone() }),
+) -> Vec<KeyValue> {
+    let settle = |setting: &KeyValue| match without.leaf(&setting.path()) {
+        Some(leaf) => value(setting, leaf.value, configuration).map(|value| KeyValue { value, ..setting.clone() }),
         None => Some(setting.clone()),
     };
     planned.iter().filter_map(settle).collect()
 }
 
 /// Returns the value to write if the admin has set one; `None` if the admin's stays.
-fn value(setting: &Setting, theirs: &Value, c: &KataConfiguration) -> Option<Value> {
+fn value(setting: &KeyValue, theirs: &Value, c: &KataConfiguration) -> Option<Value> {
     let ours = &setting.value;
     let keep = |yes: bool| if yes { None } else { Some(ours.clone()) };
     match setting.key.as_str() {
@@ -236,12 +236,12 @@ fn options_joined(theirs: &[String], ours: &[String], flavour: Flavour) -> Vec<S
 /// Returns all values of others that differ from the plan; values that a later file of theirs decides are reported
 /// elsewhere.
 pub(super) fn foreign_values(
-    planned: &[Setting],
-    settled: &[Setting],
+    planned: &[KeyValue],
+    settled: &[KeyValue],
     without: &MergedConfiguration,
     merged: &MergedConfiguration,
 ) -> Vec<ForeignValue> {
-    let foreign_value = |setting: &Setting| {
+    let foreign_value = |setting: &KeyValue| {
         let path = setting.path();
         let was = without.leaf(&path)?;
         let written = settled.iter().find(|s| s.path() == path);

@@ -1,8 +1,9 @@
 //! A child process: tied to this process, waited for without polling, and ended with its process group.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, set_parent_process_death_signal};
-use std::io;
+use std::io::{self, PipeReader};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
@@ -32,28 +33,49 @@ pub fn tie(command: &mut Command) -> &mut Command {
 ///
 /// Fails if it is not a child of this process, or was already waited for.
 pub fn wait(child: &mut Child, within: Duration) -> io::Result<Option<ExitStatus>> {
-    let until = Instant::now() + within;
+    wait_for_either(child, Some(Instant::now() + within), None)
+}
+
+/// Waits for a child's end, without polling and without a time limit; `None` if before it something is written to this
+/// pipe, or all its writers are gone.
+///
+/// # Errors
+///
+/// As [`wait`].
+pub fn wait_or_stop(child: &mut Child, stop: &PipeReader) -> io::Result<Option<ExitStatus>> {
+    wait_for_either(child, None, Some(stop))
+}
+
+fn wait_for_either(
+    child: &mut Child,
+    until: Option<Instant>,
+    stop: Option<&PipeReader>,
+) -> io::Result<Option<ExitStatus>> {
     let mut pidfd = None;
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status));
         }
-        let remaining = until.saturating_duration_since(Instant::now());
-        if remaining.is_zero() {
+        let mut remaining = until.map(|until| until.saturating_duration_since(Instant::now()));
+        if remaining.is_some_and(|remaining| remaining.is_zero()) {
             return Ok(None);
         }
         if pidfd.is_none() {
             pidfd = pidfd_open(Pid::from_child(child), PidfdFlags::empty()).ok();
         }
-        let Some(pidfd) = &pidfd else {
+        if pidfd.is_none() {
             // The kernel is older than Linux 5.3, or a seccomp filter refuses the call.
-            std::thread::sleep(remaining.min(LOOK));
-            continue;
-        };
-        let remaining = Timespec::try_from(remaining).map_err(io::Error::other)?;
-        match poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&remaining)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            remaining = Some(remaining.map_or(LOOK, |remaining| remaining.min(LOOK)));
+        }
+        let remaining = remaining.map(Timespec::try_from).transpose().map_err(io::Error::other)?;
+        let mut polled: Vec<PollFd<'_>> = stop.iter().map(|stop| PollFd::new(*stop, PollFlags::IN)).collect();
+        polled.extend(pidfd.iter().map(|pidfd| PollFd::new(pidfd, PollFlags::IN)));
+        match poll(&mut polled, remaining.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
+        }
+        if stop.is_some() && polled.first().is_some_and(|stop| !stop.revents().is_empty()) {
+            return child.try_wait();
         }
     }
 }
@@ -85,6 +107,7 @@ pub(super) fn end_group_by(child: &mut Child, signals: &[(Signal, Duration)]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write as _;
     use std::os::unix::process::ExitStatusExt as _;
 
     #[test]
@@ -92,6 +115,23 @@ mod tests {
         let start = || tie(Command::new("sleep").arg("1000")).spawn().unwrap();
         let mut child = std::thread::spawn(start).join().unwrap();
         assert_eq!(wait(&mut child, Duration::from_secs(20)).unwrap().unwrap().signal(), Some(9));
+    }
+
+    #[test]
+    fn waiting_without_a_deadline_ends_with_the_child_or_with_the_pipe() {
+        let (reader, mut writer) = io::pipe().unwrap();
+        let mut child = Command::new("true").spawn().unwrap();
+        assert!(wait_or_stop(&mut child, &reader).unwrap().is_some());
+        let mut child = Command::new("sleep").arg("1000").process_group(0).spawn().unwrap();
+        let stop = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(50));
+            writer.write_all(b".").map(|()| writer)
+        });
+        assert_eq!(wait_or_stop(&mut child, &reader).unwrap(), None);
+        drop(stop.join().unwrap().unwrap());
+        let (reader, _) = io::pipe().unwrap();
+        assert_eq!(wait_or_stop(&mut child, &reader).unwrap(), None, "the writer is gone");
+        kill_group(&mut child);
     }
 
     #[test]

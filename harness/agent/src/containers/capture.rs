@@ -1,16 +1,13 @@
-//! A program attached to pipes: it is given input, its output is kept up to a cap, and its end is awaited with a
-//! deadline.
-//!
-//! An [`operator::process::Invocation`] has no input, and its output cannot be read before its end.
+//! A program attached to pipes: it is given input, and its output can be read before its end, which an
+//! [`operator::process::Invocation`] cannot do; output and deadline are those of that module.
 
 use crate::process::{kill_group, prepare, wait};
-use model::sync::locked;
-use std::io::{self, Read, Write as _};
+use operator::process::{CollectedOutput, wait_for_ends};
+use std::io::{self, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use suites::containers::ContainerOutput;
 
 /// Limit of kept output per stream, in bytes; the rest is read and dropped, so that the program does not block.
@@ -21,8 +18,8 @@ pub struct Attached {
     child: Child,
     /// Keeps standard input open while the program runs, see [`Attached::start`].
     _input: Option<JoinHandle<ChildStdin>>,
-    stdout: Stream,
-    stderr: Stream,
+    stdout: CollectedOutput,
+    stderr: CollectedOutput,
 }
 
 impl Attached {
@@ -46,8 +43,8 @@ impl Attached {
                 stdin
             })
         });
-        let stdout = Stream::read(child.stdout.take());
-        let stderr = Stream::read(child.stderr.take());
+        let stdout = CollectedOutput::of(child.stdout.take(), CAP, None);
+        let stderr = CollectedOutput::of(child.stderr.take(), CAP, None);
         Ok(Attached { child, _input: input, stdout, stderr })
     }
 
@@ -55,10 +52,7 @@ impl Attached {
     pub fn wait(&mut self, deadline: Duration) -> Option<ContainerOutput> {
         let status = wait(&mut self.child, deadline).ok().flatten()?;
         // The pipes close with the program, unless a child process still holds them.
-        let settled = Instant::now() + Duration::from_secs(5);
-        while !(self.stdout.closed() && self.stderr.closed()) && Instant::now() < settled {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        wait_for_ends([&self.stdout, &self.stderr], Duration::from_secs(5));
         let code = status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(-1);
         Some(ContainerOutput { code, stdout: self.stdout.bytes(), stderr: self.stderr.bytes() })
     }
@@ -88,40 +82,11 @@ impl Drop for Attached {
     }
 }
 
-#[derive(Clone, Default)]
-struct Stream(Arc<Mutex<(Vec<u8>, bool)>>);
-
-impl Stream {
-    fn read(from: Option<impl Read + Send + 'static>) -> Stream {
-        let stream = Stream::default();
-        let state = stream.clone();
-        std::thread::spawn(move || {
-            let mut chunk = vec![0; 64 << 10];
-            if let Some(mut from) = from {
-                while let Ok(count @ 1..) = from.read(&mut chunk) {
-                    let mut state = locked(&state.0);
-                    let room = CAP.saturating_sub(state.0.len()).min(count);
-                    state.0.extend_from_slice(&chunk[..room]);
-                }
-            }
-            locked(&state.0).1 = true;
-        });
-        stream
-    }
-
-    fn bytes(&self) -> Vec<u8> {
-        locked(&self.0).0.clone()
-    }
-
-    fn closed(&self) -> bool {
-        locked(&self.0).1
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::process::state;
+    use std::time::Instant;
 
     #[test]
     fn input_is_fed_and_both_streams_are_kept_apart() {

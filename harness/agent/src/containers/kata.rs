@@ -13,8 +13,8 @@
 use model::profile::{Profile, Runtime};
 use model::virtiofsd::Flavour;
 use operator::configure::{
-    DROP_IN, Guest, Inputs, Inventory, KataConfiguration, LocatedConfiguration, MergedConfiguration, PlanError,
-    Setting, drop_in, edited, locate, plan, reads_drop_ins, settings,
+    DROP_IN, Guest, Inputs, Inventory, KataConfiguration, KeyValue, LocatedConfiguration, MergedConfiguration,
+    PlanError, drop_in, edited, locate, plan, reads_drop_ins, settings,
 };
 use root::{Root, RootError};
 use std::path::{Path, PathBuf};
@@ -62,7 +62,7 @@ pub fn configure_image(
     image: &str,
 ) -> Result<Option<ConfiguredKata>, Stop> {
     // The shipped configuration names the paths of an unpacked archive; an initrd excludes an image.
-    let files = [("kernel", kernel), ("image", image), ("initrd", "")].map(|(key, value)| Setting {
+    let files = [("kernel", kernel), ("image", image), ("initrd", "")].map(|(key, value)| KeyValue {
         table: ["hypervisor", "qemu"].map(str::to_owned).to_vec(),
         key: key.to_owned(),
         value: value.into(),
@@ -78,7 +78,7 @@ fn configure_guest(
     profile: &Profile,
     kata: &Kata,
     guest: &Guest,
-    besides: Vec<Setting>,
+    besides: Vec<KeyValue>,
 ) -> Result<Option<ConfiguredKata>, Stop> {
     let Some(shipped) = &kata.shipped else { return Ok(None) };
     let doing = |what: &str| {
@@ -164,7 +164,7 @@ fn written(
     root: &Root,
     located: &LocatedConfiguration,
     configuration: &KataConfiguration,
-    settings: &[Setting],
+    settings: &[KeyValue],
     failed: &dyn Fn(&dyn std::fmt::Display) -> Stop,
 ) -> Result<(PathBuf, String), Stop> {
     let (path, text) = if reads_drop_ins(configuration.runtime, configuration.kata) {
@@ -177,7 +177,7 @@ fn written(
     Ok((path, text))
 }
 
-fn took_effect(root: &Root, merged: &MergedConfiguration, runtime: Runtime, settings: &[Setting]) -> Result<(), Stop> {
+fn took_effect(root: &Root, merged: &MergedConfiguration, runtime: Runtime, settings: &[KeyValue]) -> Result<(), Stop> {
     let differs = merged.not_effective(settings).into_iter().map(|n| {
         let file = n.file.map(|file| file.display().to_string()).unwrap_or_default();
         format!("{} is {} by {file}, not {}", n.key, n.found.unwrap_or_default(), n.wanted)

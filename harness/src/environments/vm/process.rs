@@ -5,16 +5,15 @@
 //! death signal itself, as part of its confinement (`confined`). The reader of standard error limits its size; this
 //! module does not.
 
-use agent::process::{kill_group, prepare, wait};
+use agent::process::{kill_group, prepare};
 use model::sync::locked;
+use operator::process::wait_or_stop;
 use rustix::process::{Pid, Signal};
-use std::io;
+use std::io::{self, PipeWriter, Write as _};
 use std::os::fd::OwnedFd;
 use std::process::{ChildStderr, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 /// A running QEMU; dropping it kills its process group.
 ///
@@ -22,7 +21,8 @@ use std::time::Duration;
 /// child ends, and a thread of a pool may end long before QEMU does.
 pub struct Process {
     pid: u32,
-    keep_running: Arc<AtomicBool>,
+    /// A byte in it ends QEMU.
+    stop: PipeWriter,
     ended: Arc<Mutex<Option<ExitStatus>>>,
     keeper: Option<JoinHandle<()>>,
 }
@@ -34,9 +34,9 @@ impl Process {
     /// If the command cannot be started.
     pub fn start(mut command: Command, fds: Vec<(OwnedFd, i32)>) -> io::Result<(Process, ChildStderr)> {
         let (sender, receiver) = mpsc::channel();
-        let keep_running = Arc::new(AtomicBool::new(true));
+        let (stopped, stop) = io::pipe()?;
         let ended: Arc<Mutex<Option<ExitStatus>>> = Arc::default();
-        let (must_run, final_status) = (Arc::clone(&keep_running), Arc::clone(&ended));
+        let final_status = Arc::clone(&ended);
         let keeper = std::thread::Builder::new().name("machine".to_owned()).spawn(move || {
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
             let spawned = prepare(&mut command, fds).spawn();
@@ -49,20 +49,13 @@ impl Process {
             };
             let stderr = child.stderr.take().ok_or_else(|| io::Error::other("no pipe for standard error"));
             let _ = sender.send(stderr.map(|stderr| (child.id(), stderr)));
-            while must_run.load(Ordering::Relaxed) {
-                match wait(&mut child, Duration::from_millis(20)) {
-                    Ok(None) => {}
-                    Ok(Some(status)) => {
-                        *locked(&final_status) = Some(status);
-                        return;
-                    }
-                    Err(_) => break,
-                }
+            match wait_or_stop(&mut child, &stopped) {
+                Ok(Some(status)) => *locked(&final_status) = Some(status),
+                Ok(None) | Err(_) => kill_group(&mut child),
             }
-            kill_group(&mut child);
         })?;
         let (pid, stderr) = receiver.recv().map_err(io::Error::other)??;
-        Ok((Process { pid, keep_running, ended, keeper: Some(keeper) }, stderr))
+        Ok((Process { pid, stop, ended, keeper: Some(keeper) }, stderr))
     }
 
     /// Returns the exit status if the process has ended.
@@ -86,7 +79,8 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.keep_running.store(false, Ordering::Relaxed);
+        // The keeper has ended if nobody reads it.
+        let _ = self.stop.write_all(b".");
         if let Some(keeper) = self.keeper.take() {
             let _ = keeper.join();
         }
@@ -97,7 +91,7 @@ impl Drop for Process {
 mod tests {
     use super::*;
     use std::io::Read as _;
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
     fn sh(script: &str) -> (Process, ChildStderr) {
         let mut command = Command::new("sh");

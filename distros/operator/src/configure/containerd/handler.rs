@@ -1,6 +1,6 @@
 //! Kata's handler in containerd's terms.
 
-use super::super::Setting;
+use super::super::KeyValue;
 use super::super::runtime_files::NAME;
 use super::super::theirs::{ForeignValue, joined};
 use super::loaded::{GRPC, Loaded};
@@ -27,7 +27,7 @@ pub(in super::super) struct WantedHandler<'a> {
 /// it must be written out together with the first one.
 ///
 /// It exists whichever runtime is the default (`config dump` of 1.6.20 and 1.7).
-pub(super) fn default_runtime(now: &[(Loading, Loaded)]) -> Option<Setting> {
+pub(super) fn default_runtime(now: &[(Loading, Loaded)]) -> Option<KeyValue> {
     let (_, loaded) = now.iter().find(|(loading, _)| loading.replaces())?;
     let table = ["plugins", GRPC, "containerd", "runtimes", "runc"];
     loaded.runtimes.is_empty().then(|| setting(&table, "runtime_type", json!(RUNC)))
@@ -101,18 +101,18 @@ pub(super) fn foreign_values(
 }
 
 /// Returns the settings that write the handler into a plugin's section.
-pub(super) fn settings(plugin: &str, handler: &Map<String, Value>) -> Vec<Setting> {
+pub(super) fn settings(plugin: &str, handler: &Map<String, Value>) -> Vec<KeyValue> {
     let runtime = ["plugins", plugin, "containerd", "runtimes", NAME];
     let options: Vec<&str> = runtime.into_iter().chain(["options"]).collect();
     let value = |key: &str| handler.get(key).cloned().unwrap_or_default();
     let config = value("options").get("ConfigPath").cloned().unwrap_or_default();
     let keys = ["runtime_type", "runtime_path", "privileged_without_host_devices", "pod_annotations"];
-    let mut all: Vec<Setting> = keys.iter().map(|key| setting(&runtime, key, value(key))).collect();
+    let mut all: Vec<KeyValue> = keys.iter().map(|key| setting(&runtime, key, value(key))).collect();
     all.push(setting(&options, "ConfigPath", config));
     all
 }
 
 /// Returns the setting for a key of a table.
-pub(super) fn setting(table: &[&str], key: &str, value: Value) -> Setting {
-    Setting { table: table.iter().map(|t| (*t).to_owned()).collect(), key: key.to_owned(), value, why: String::new() }
+pub(super) fn setting(table: &[&str], key: &str, value: Value) -> KeyValue {
+    KeyValue { table: table.iter().map(|t| (*t).to_owned()).collect(), key: key.to_owned(), value, why: String::new() }
 }

@@ -15,7 +15,7 @@ mod mend;
 pub(in super::super) use mains::{Main, mains};
 pub(in super::super) use mend::repair_instructions;
 
-use super::super::Setting;
+use super::super::KeyValue;
 use super::super::comments;
 use super::super::edit::{EditError, LineEnds, edited};
 use super::super::keys::{self, StrippedText};
@@ -356,7 +356,7 @@ fn other_plugin(plugin: &str) -> &'static str {
 }
 
 /// Returns those of a handler's keys that this program writes, as settings of a section.
-fn settings_of(plugin: &str, handler: &Value) -> Vec<Setting> {
+fn settings_of(plugin: &str, handler: &Value) -> Vec<KeyValue> {
     let setting_of = |pointer: &&str| {
         let value = handler.pointer(pointer)?.clone();
         let mut table = vec!["plugins", plugin, "containerd", "runtimes", NAME];

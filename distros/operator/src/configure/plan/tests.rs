@@ -1,5 +1,5 @@
 use super::*;
-use crate::configure::{FoundVirtiofsd, Initrd, Inventory, PackageDatabase, Setting, settings};
+use crate::configure::{FoundVirtiofsd, Initrd, Inventory, KeyValue, PackageDatabase, settings};
 use model::kata_version::KataVersion;
 use model::package::{PackageName, PackageVersion};
 use model::record::Record;
@@ -97,16 +97,16 @@ impl Case {
         })
     }
 
-    fn settings(&self) -> Vec<Setting> {
+    fn settings(&self) -> Vec<KeyValue> {
         settings(&self.plan().unwrap())
     }
 }
 
-fn shown(settings: &[Setting]) -> String {
+fn shown(settings: &[KeyValue]) -> String {
     settings.iter().map(|s| format!("{} = {}\n", s.name(), s.value)).collect()
 }
 
-fn value(settings: &[Setting], name: &str) -> Option<serde_json::Value> {
+fn value(settings: &[KeyValue], name: &str) -> Option<serde_json::Value> {
     settings.iter().find(|s| s.name() == name).map(|s| s.value.clone())
 }
 

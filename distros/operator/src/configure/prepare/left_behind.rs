@@ -2,7 +2,7 @@
 
 use super::super::added::ForeignAdditions;
 use super::super::merged::settings_in;
-use super::super::{LocatedConfiguration, MergedConfiguration, Setting};
+use super::super::{KeyValue, LocatedConfiguration, MergedConfiguration};
 use root::{Root, RootError};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -31,11 +31,11 @@ pub(super) fn left_behind(
     path: &Path,
     text: &str,
     copy_folder: &Path,
-    planned: &[Setting],
+    planned: &[KeyValue],
     merged: &MergedConfiguration,
 ) -> Option<String> {
     let set = settings_in(text);
-    let is_lost = |s: &&Setting| {
+    let is_lost = |s: &&KeyValue| {
         let of_another =
             s.table.first().is_some_and(|t| t == "hypervisor") && s.table.get(1).is_some_and(|t| t != "qemu");
         let is_planned = planned.iter().any(|p| p.path() == s.path());
