@@ -70,8 +70,7 @@ pub(super) fn crio(
     let existing = earlier(&others);
     let was = |key: &str| existing.as_ref().and_then(|t| t.handler.get(key));
     let table = HANDLER.map(str::to_owned).to_vec();
-    let mut settings: Vec<Setting> = Vec::new();
-    let mut theirs = Vec::new();
+    let (mut settings, mut theirs) = (Vec::new(), Vec::new());
     for (key, ours) in proven {
         let value = match was(key) {
             Some(Value::Bool(theirs)) => json!(theirs),
