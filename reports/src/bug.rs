@@ -15,7 +15,6 @@ mod log;
 mod mended;
 mod older;
 mod options;
-mod refused;
 mod route;
 pub mod script;
 mod sections;
