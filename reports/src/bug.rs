@@ -15,7 +15,6 @@ mod forms;
 mod log;
 mod older;
 mod options;
-mod refused;
 mod route;
 pub mod script;
 mod sections;

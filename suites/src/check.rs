@@ -117,15 +117,18 @@ impl Stop {
     }
 }
 
-/// Turns a failed system call into a failed check whose message names the attempted operation.
+/// Turns a failed system call into a failed check whose message names the attempted operation, and whose detail is the
+/// kernel's error.
 pub trait Doing<T> {
     /// `what` is a gerund with the name of the thing: "renaming a over b".
     fn doing(self, what: impl std::fmt::Display) -> Result<T, Stop>;
 }
 
-impl<T, E: std::fmt::Display> Doing<T> for Result<T, E> {
+impl<T, E: std::fmt::Display + 'static> Doing<T> for Result<T, E> {
     fn doing(self, what: impl std::fmt::Display) -> Result<T, Stop> {
-        self.map_err(|e| Stop::fail(format!("{what}: {e}")))
+        self.map_err(|e| {
+            Stop::fail(format!("{what}: {e}")).showing(FailureDetail::of_error(&e).unwrap_or(FailureDetail::Other))
+        })
     }
 }
 
@@ -151,7 +154,7 @@ macro_rules! ensure {
 
 #[cfg(test)]
 mod tests {
-    use super::Stop;
+    use super::{Doing as _, Stop};
     use crate::outcome::{FailureDetail, Grounds};
 
     fn grounds(stop: &Stop) -> Grounds {
@@ -177,6 +180,15 @@ mod tests {
         assert_eq!(detail(failure.clone()), Some(FailureDetail::Other));
         assert_eq!(detail(failure.showing(FailureDetail::NoFileHandles)), Some(FailureDetail::NoFileHandles));
         assert_eq!(detail(Stop::error("no daemon").showing(FailureDetail::NoFileHandles)), None);
+    }
+
+    #[test]
+    fn a_failed_call_is_reported_as_text_and_as_data() {
+        let failed: Result<(), _> = Err(std::io::Error::from_raw_os_error(libc::ENXIO));
+        let expected = Stop::fail("making a fifo: No such device or address (os error 6)");
+        let detail = FailureDetail::SystemCall { errno: libc::ENXIO };
+        assert_eq!(failed.doing("making a fifo"), Err(expected.showing(detail)));
+        assert_eq!(Err::<(), _>("no number").doing("parsing"), Err(Stop::fail("parsing: no number")));
     }
 
     #[test]

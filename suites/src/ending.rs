@@ -1,7 +1,7 @@
 //! The ways in which a guest can end, and the component that each of them blames.
 
 use crate::check::Stop;
-use crate::outcome::Component;
+use crate::outcome::{Component, FailureDetail};
 use serde::{Deserialize, Serialize};
 
 /// How a guest, its VMM or its filesystem daemon came to an end.
@@ -115,10 +115,16 @@ impl Ending {
                 blame(Component::Qemu, format!("QEMU crashed with signal {signal}"))
             }
             Ending::VmmKilled { signal } => nobody(format!("QEMU was killed from outside with signal {signal}")),
-            Ending::VmmExited { code, stderr } => blame(Component::Qemu, format!("QEMU exited with {code}: {stderr}")),
+            Ending::VmmExited { code, stderr } => {
+                let detail = FailureDetail::of_qemu(stderr).unwrap_or(FailureDetail::Other);
+                blame(Component::Qemu, format!("QEMU exited with {code}: {stderr}")).showing(detail)
+            }
             Ending::VmmMute => blame(Component::Qemu, "QEMU runs and does not answer QMP".to_owned()),
             Ending::LineClosed => nobody("QEMU closed the guest's port, and runs".to_owned()),
-            Ending::DaemonDied { how } => blame(Component::Virtiofsd, format!("virtiofsd ended: {how}")),
+            Ending::DaemonDied { how } => {
+                let detail = FailureDetail::of_daemon(how).unwrap_or(FailureDetail::Other);
+                blame(Component::Virtiofsd, format!("virtiofsd ended: {how}")).showing(detail)
+            }
             Ending::DaemonLeft { words } => nobody(format!(
                 "virtiofsd exited with 0 while QEMU runs, as when QEMU hangs up; which of them began is not known: {words}"
             )),
@@ -169,5 +175,21 @@ mod tests {
                 (stop, _) => panic!("{ending:?}: {stop:?}"),
             }
         }
+    }
+
+    #[test]
+    fn a_refused_argument_is_in_the_detail() {
+        let shown = |ending: Ending| match ending.stop("starting it") {
+            Stop::Fail { detail, .. } => *detail,
+            stop => panic!("{stop:?}"),
+        };
+        let exited = |stderr: &str| shown(Ending::VmmExited { code: 1, stderr: stderr.to_owned() });
+        let [flag, value, words] = ["-m", "x", "no number"].map(str::to_owned);
+        assert_eq!(exited("qemu: -m x: no number"), FailureDetail::QemuRefusal { flag, value, words });
+        assert_eq!(exited("qemu: no memory"), FailureDetail::Other);
+        let died = |how: &str| shown(Ending::DaemonDied { how: how.to_owned() });
+        let said = "fuse: unknown option(s): `-x'".to_owned();
+        assert_eq!(died(&format!("exit code 1: {said}")), FailureDetail::DaemonLacksFlag { said });
+        assert_eq!(died("signal 11: "), FailureDetail::Other);
     }
 }

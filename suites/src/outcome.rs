@@ -2,8 +2,12 @@
 
 pub use model::component::Component;
 
+use model::foreign::qemu::{Complaint, Refusal, refusal};
 use model::test_id::TestId;
+use model::virtiofsd::refused_argument;
 use serde::{Deserialize, Serialize};
+use std::any::Any;
+use std::io;
 
 /// The outcome of one attempt at a test.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,6 +122,27 @@ pub enum FailureDetail {
     },
     /// virtiofsd keeps a descriptor for each file that the guest knows, and no file handle.
     NoFileHandles,
+    /// QEMU refused an argument of its command line.
+    QemuRefusal {
+        /// The argument's flag: `-device`.
+        flag: String,
+        /// The flag's value: `virtio-blk-pci,scsi=off`.
+        value: String,
+        /// QEMU's own words about it.
+        words: String,
+    },
+    /// The virtiofsd in C ended because it does not know an argument.
+    DaemonLacksFlag {
+        /// The daemon's own words about it.
+        said: String,
+    },
+    /// A system call failed.
+    SystemCall {
+        /// The error's number in Linux: 6 is ENXIO.
+        errno: i32,
+    },
+    /// A container runtime says that a file does not exist.
+    FileMissing,
 }
 
 /// A name that is looked up in a list of QEMU's.
@@ -135,14 +160,55 @@ impl FailureDetail {
     /// Returns all texts, to be cleaned: a program's own words cannot be trusted.
     pub fn texts_mut(&mut self) -> Vec<&mut String> {
         match self {
-            FailureDetail::NotSet | FailureDetail::Other | FailureDetail::NoFileHandles => Vec::new(),
+            FailureDetail::NotSet
+            | FailureDetail::Other
+            | FailureDetail::NoFileHandles
+            | FailureDetail::SystemCall { errno: _ }
+            | FailureDetail::FileMissing => Vec::new(),
             FailureDetail::NotListed { names } => {
                 names.iter_mut().flat_map(|ListedName { flag, name }| [flag, name]).collect()
             }
             FailureDetail::LacksOptions { built_in: _, options } => options.iter_mut().collect(),
             FailureDetail::QmpRefusal { command, class, description } => vec![command, class, description],
-            FailureDetail::DaemonEnded { said } => vec![said],
+            FailureDetail::QemuRefusal { flag, value, words } => vec![flag, value, words],
+            FailureDetail::DaemonEnded { said } | FailureDetail::DaemonLacksFlag { said } => vec![said],
         }
+    }
+
+    /// Returns what QEMU complained of, if it refused an argument or a command.
+    pub fn complaint(&self) -> Complaint<'_> {
+        match self {
+            FailureDetail::QemuRefusal { words, .. } => Complaint::of(words),
+            FailureDetail::QmpRefusal { description, .. } => Complaint::of(description),
+            FailureDetail::NotSet
+            | FailureDetail::Other
+            | FailureDetail::NotListed { .. }
+            | FailureDetail::LacksOptions { .. }
+            | FailureDetail::DaemonEnded { .. }
+            | FailureDetail::NoFileHandles
+            | FailureDetail::DaemonLacksFlag { .. }
+            | FailureDetail::SystemCall { .. }
+            | FailureDetail::FileMissing => Complaint::Other,
+        }
+    }
+
+    /// Returns the detail of a QEMU that refused an argument, from its standard error or a text that quotes it.
+    pub fn of_qemu(stderr: &str) -> Option<FailureDetail> {
+        let Refusal { flag, value, words } = refusal(stderr)?;
+        Some(FailureDetail::QemuRefusal { flag, value, words })
+    }
+
+    /// Returns the detail of a virtiofsd that does not know an argument, from a text that ends with its output.
+    pub fn of_daemon(text: &str) -> Option<FailureDetail> {
+        refused_argument(text).map(|said| FailureDetail::DaemonLacksFlag { said: said.to_owned() })
+    }
+
+    /// Returns the detail of an error of the kernel, as the standard library and the crates for system calls have it.
+    pub fn of_error(error: &dyn Any) -> Option<FailureDetail> {
+        let of_library = || error.downcast_ref::<io::Error>()?.raw_os_error();
+        let of_rustix = || Some(error.downcast_ref::<rustix::io::Errno>()?.raw_os_error());
+        let errno = of_library().or_else(of_rustix)?;
+        Some(FailureDetail::SystemCall { errno })
     }
 }
 
@@ -227,10 +293,39 @@ mod tests {
                 r#"{"kind":"daemon-ended","said":"fuse: no"}"#,
                 vec!["fuse: no"],
             ),
+            (
+                FailureDetail::QemuRefusal { flag: text("-m"), value: text("1"), words: text("no") },
+                r#"{"kind":"qemu-refusal","flag":"-m","value":"1","words":"no"}"#,
+                vec!["-m", "1", "no"],
+            ),
+            (
+                FailureDetail::DaemonLacksFlag { said: text("fuse: no") },
+                r#"{"kind":"daemon-lacks-flag","said":"fuse: no"}"#,
+                vec!["fuse: no"],
+            ),
+            (FailureDetail::SystemCall { errno: 6 }, r#"{"kind":"system-call","errno":6}"#, vec![]),
+            (FailureDetail::FileMissing, r#"{"kind":"file-missing"}"#, vec![]),
         ] {
             assert_eq!(serde_json::to_string(&detail).unwrap(), written);
             assert_eq!(serde_json::from_str::<FailureDetail>(written).unwrap(), detail);
             assert_eq!(detail.texts_mut(), texts);
         }
+    }
+
+    #[test]
+    fn details_are_made_from_programs_words_and_the_kernels_errors() {
+        let text = str::to_owned;
+        let refused = FailureDetail::QemuRefusal { flag: text("-m"), value: text("x"), words: text("no number") };
+        assert_eq!(FailureDetail::of_qemu("warning\nqemu-system-x86_64: -m x: no number\n"), Some(refused));
+        assert_eq!(FailureDetail::of_qemu("qemu-system-x86_64: no memory\n"), None);
+        let said = text("fuse: unknown option(s): `-x'");
+        let lacking = FailureDetail::DaemonLacksFlag { said: said.clone() };
+        assert_eq!(FailureDetail::of_daemon(&format!("exit code 1: {said}")), Some(lacking));
+        assert_eq!(FailureDetail::of_daemon("error: no such flag"), None);
+        let enxio = Some(FailureDetail::SystemCall { errno: libc::ENXIO });
+        assert_eq!(FailureDetail::of_error(&io::Error::from_raw_os_error(libc::ENXIO)), enxio);
+        assert_eq!(FailureDetail::of_error(&rustix::io::Errno::NXIO), enxio);
+        assert_eq!(FailureDetail::of_error(&io::Error::other("No such device or address")), None);
+        assert_eq!(FailureDetail::of_error(&text("No such device or address")), None);
     }
 }

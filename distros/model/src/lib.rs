@@ -42,6 +42,7 @@ mod suggest; // suggestions for unknown names
 pub mod syntax; // YAML as a tree that keeps every scalar's text and place
 
 // Utilities for all crates.
+pub mod foreign; // messages of foreign programs that decide something: one module for each program
 pub mod hex; // hexadecimal text of bytes
 pub mod procfs; // files of /proc: mounts, memory, limits, the processor
 pub mod redact; // redaction for reports: no mirror, no password, no control character

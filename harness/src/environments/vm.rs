@@ -33,13 +33,11 @@ mod confined;
 pub mod outer;
 pub mod pinned;
 pub mod process;
-mod stderr;
 mod tiny;
 
 use crate::level;
 use crate::line::{AgentOutput, Line};
 use crate::seed::SeedFile;
-use agent::launch::kernel_log::panic_line;
 use agent::log::Log;
 use agent::process::how_it_ended;
 pub use arguments::name;
@@ -47,6 +45,8 @@ use arguments::{LAYER_FD, LINE_FD, ROOT_FD, SEED_FD, SERIAL_FD};
 use futures_util::StreamExt as _;
 use images::{Disk, ExtraFile};
 use model::arch::Arch;
+use model::foreign::linux::panic_line;
+use model::foreign::qemu::last_lines;
 use model::redact::{one_line, without_controls};
 use model::verified::Basis;
 use outer::{Accelerator, OuterQemu};
@@ -257,7 +257,7 @@ async fn ending(process: &Process, serial: &Log, stderr: &Log) -> Option<String>
         return Some(format!("the virtual machine's kernel panicked: {line}"));
     }
     if let Some(status) = process.ended() {
-        let (how, last_output) = (how_it_ended(status), stderr::last_lines(&stderr.text()));
+        let (how, last_output) = (how_it_ended(status), last_lines(&stderr.text()));
         return Some(if status.success() {
             "the virtual machine powered itself off or reset itself".to_owned()
         } else if last_output.is_empty() {

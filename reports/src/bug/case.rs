@@ -2,7 +2,6 @@
 
 use super::older;
 use super::options::lacking;
-use super::refused::refusal;
 use crate::component_package::{self, is_of_a_kernel};
 use crate::journal::CellId;
 use crate::matrix::{CellReport, Matrix};
@@ -13,6 +12,7 @@ use crate::verdict::agreement::recorded_failure;
 use crate::views::causes::words;
 use jiff::civil::Date;
 use model::distro::ReleaseVersion;
+use model::foreign::qemu::Complaint;
 use model::package::{PackageName, PackageVersion};
 use model::profile::{Profile, ProfileName};
 use model::record::{Record, known};
@@ -148,8 +148,10 @@ impl<'m> FailedTest<'m> {
     pub fn summary(&self, most: usize) -> String {
         let text = self.description();
         // If QEMU does not find a property of the share's own device, it names the device: `virtio-blk-pci`.
-        let refused = refusal(&self.failure.observed);
-        let of_device = refused.as_ref().and_then(|refused| refused.property()).map(|(device, _)| device);
+        let of_device = match self.failure.detail.complaint() {
+            Complaint::NoProperty { of, .. } => Some(of),
+            Complaint::NoHotplug { .. } | Complaint::WrongType | Complaint::Other => None,
+        };
         let share = self.test.share.map(Share::name);
         let share = share.filter(|name| of_device.is_none_or(|device| !device.starts_with(name)));
         headline(&share.map_or_else(|| text.clone(), |name| format!("{name}: {text}")), most)
@@ -161,6 +163,7 @@ impl<'m> FailedTest<'m> {
         }
         let description = match &self.failure.detail {
             // Another class is meaningful by itself.
+            FailureDetail::QemuRefusal { flag, words, .. } => return format!("{flag}: {words}"),
             FailureDetail::QmpRefusal { class, description, .. } if class == "GenericError" => first_line(description),
             FailureDetail::QmpRefusal { .. }
             | FailureDetail::NotSet
@@ -168,13 +171,12 @@ impl<'m> FailedTest<'m> {
             | FailureDetail::NotListed { .. }
             | FailureDetail::LacksOptions { .. }
             | FailureDetail::DaemonEnded { .. }
-            | FailureDetail::NoFileHandles => first_line(&self.failure.observed),
+            | FailureDetail::NoFileHandles
+            | FailureDetail::DaemonLacksFlag { .. }
+            | FailureDetail::SystemCall { .. }
+            | FailureDetail::FileMissing => first_line(&self.failure.observed),
         };
-        let refused = refusal(&self.failure.observed);
-        refused.map_or_else(
-            || without_number(description).to_owned(),
-            |refusal| format!("{}: {}", refusal.flag, refusal.words),
-        )
+        without_number(description).to_owned()
     }
 
     /// Returns a profile that upstream maintains, of the same runtime, under which the test passes here according to

@@ -1,7 +1,7 @@
 //! Releases of QEMU and virtiofsd: the series of a package, the series whose bugs upstream takes, and features that
 //! older releases lack.
 
-use super::refused::refusal;
+use model::foreign::qemu::Complaint;
 use model::record::Record;
 use std::fmt;
 use suites::outcome::{Component, Failure, FailureDetail};
@@ -72,8 +72,8 @@ pub(super) struct Feature {
 enum Sign {
     /// QEMU has no such object, by its list or by its refusal.
     NoObject(&'static str),
-    /// The program printed these words.
-    Printed(&'static str),
+    /// QEMU complained of this.
+    Complaint(Complaint<'static>),
     /// virtiofsd keeps descriptors.
     NoFileHandles,
 }
@@ -82,7 +82,7 @@ impl Sign {
     fn is_of(self, failure: &Failure) -> bool {
         match self {
             Sign::NoObject(name) => is_not_listed(failure, name) || is_refused(failure, name),
-            Sign::Printed(words) => failure.observed.contains(words),
+            Sign::Complaint(complaint) => failure.detail.complaint() == complaint,
             Sign::NoFileHandles => failure.detail == FailureDetail::NoFileHandles,
         }
     }
@@ -94,8 +94,8 @@ fn is_not_listed(failure: &Failure, object: &str) -> bool {
 }
 
 fn is_refused(failure: &Failure, object: &str) -> bool {
-    let refused = refusal(&failure.observed);
-    refused.is_some_and(|refused| refused.flag == "-object" && refused.value.split(',').next() == Some(object))
+    let FailureDetail::QemuRefusal { flag, value, words: _ } = &failure.detail else { return false };
+    flag == "-object" && value.split(',').next() == Some(object)
 }
 
 /// Features that Kata uses or relies on, and older releases lack.
@@ -123,7 +123,7 @@ const FEATURES: &[Feature] = &[
     },
     Feature {
         of: Component::Qemu,
-        sign: Sign::Printed("'memory-backend-file.readonly' not found"),
+        sign: Sign::Complaint(Complaint::NoProperty { of: "memory-backend-file", name: "readonly" }),
         what: "the property memory-backend-file.readonly",
         since: Series::new(6, 0),
         source: "qapi/qom.json@v6.0.0",
@@ -131,7 +131,7 @@ const FEATURES: &[Feature] = &[
     // Kata switches the bridge's own controller off (`shpc=off`); ACPI then does the hotplugging.
     Feature {
         of: Component::Qemu,
-        sign: Sign::Printed("Bus 'pci-bridge-0' does not support hotplugging"),
+        sign: Sign::Complaint(Complaint::NoHotplug { bus: "pci-bridge-0" }),
         what: "ACPI's hotplug below PCI bridges on q35",
         since: Series::new(6, 1),
         source: "pc_compat_6_0 in hw/i386/pc.c@v6.1.0",
@@ -202,9 +202,18 @@ mod tests {
         assert_eq!(of_qemu(&not_listed, 10, 1), None, "it should have that");
         assert_eq!(of_qemu(&FailureDetail::NotListed { names: vec![device] }, 10, 0), None, "that is no object");
         assert_eq!(of_qemu(&FailureDetail::Other, 5, 2), None);
-        let message = "qemu-system-x86_64: -object tdx-guest,id=tdx: invalid object type: tdx-guest";
-        let refused = Failure::new(Component::Qemu, message);
-        assert_eq!(later_feature(&refused, Some(Series::new(10, 0))).unwrap().since, Series::new(10, 1));
+        let refused = |flag: &str, value: &str, words: &str| {
+            let [flag, value, words] = [flag, value, words].map(str::to_owned);
+            FailureDetail::QemuRefusal { flag, value, words }
+        };
+        let object = refused("-object", "tdx-guest,id=tdx", "invalid object type: tdx-guest");
+        assert_eq!(of_qemu(&object, 10, 0).unwrap().since, Series::new(10, 1));
+        let property = refused("-object", "x", "Property 'memory-backend-file.readonly' not found");
+        assert_eq!(of_qemu(&property, 5, 2).unwrap().since, Series::new(6, 0));
+        let [command, class, description] =
+            ["device_add", "GenericError", "Bus 'pci-bridge-0' does not support hotplugging"].map(str::to_owned);
+        let bus = FailureDetail::QmpRefusal { command, class, description };
+        assert_eq!(of_qemu(&bus, 5, 2).unwrap().since, Series::new(6, 1));
         let handles = &FailureDetail::NoFileHandles;
         let of_daemon = |series| later_feature(&failure(Component::Virtiofsd, handles), series);
         assert_eq!(of_daemon(Some(Series::new(1, 13))).unwrap().since, Series::new(1, 14));

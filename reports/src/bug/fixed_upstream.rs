@@ -3,7 +3,7 @@
 use super::case::FailedTest;
 use super::feature::Series;
 use model::share::Share;
-use suites::outcome::Component;
+use suites::outcome::{Component, FailureDetail};
 
 /// A fault that later releases do not have.
 #[derive(Debug, PartialEq, Eq)]
@@ -11,8 +11,8 @@ pub(super) struct UpstreamFix {
     of: Component,
     /// The share that has the fault.
     share: Option<Share>,
-    /// The words in a failure that show the fault.
-    sign: &'static str,
+    /// The number of the error that a system call returns instead: 6 is ENXIO.
+    errno: i32,
     /// The fixing change's title.
     pub(super) change: &'static str,
     /// The discussion of the change.
@@ -26,7 +26,7 @@ const UPSTREAM_FIXES: &[UpstreamFix] = &[
     UpstreamFix {
         of: Component::Qemu,
         share: Some(Share::Virtio9p),
-        sign: "No such device or address",
+        errno: 6,
         change: "9pfs: fix regression regarding CVE-2023-2861",
         address: "https://gitlab.com/qemu-project/qemu/-/issues/2337",
         since: Series::new(10, 0),
@@ -39,7 +39,7 @@ pub(super) fn upstream_fix(failed: &FailedTest<'_>) -> Option<&'static UpstreamF
     let own = |one: &&UpstreamFix| {
         one.of == failed.failure.component
             && one.share == failed.test.share
-            && failed.failure.observed.contains(one.sign)
+            && failed.failure.detail == FailureDetail::SystemCall { errno: one.errno }
     };
     UPSTREAM_FIXES.iter().filter(own).find(|one| series < one.since)
 }

@@ -1,7 +1,8 @@
 //! Details of failures in older journals.
 //!
 //! Such a journal has no details ([`FailureDetail::NotSet`]): they are parsed from the words that the tests used then,
-//! and nowhere but here. Data in a journal is never parsed from words.
+//! and nowhere but here. Data in a journal is never parsed from words: [`FailureDetail::Other`] stays as it is, even if
+//! the snapshot that wrote it did not know the kind that the failure has now.
 
 use suites::outcome::{Failure, FailureDetail, ListedName};
 
@@ -14,8 +15,16 @@ pub(super) fn with_detail(failure: Failure) -> Failure {
 }
 
 fn of_words(observed: &str) -> FailureDetail {
-    let ways: [fn(&str) -> Option<FailureDetail>; 5] =
-        [not_listed, lacks_options, qmp_refusal, daemon_ended, no_file_handles];
+    let ways: [fn(&str) -> Option<FailureDetail>; 8] = [
+        not_listed,
+        lacks_options,
+        qmp_refusal,
+        FailureDetail::of_daemon,
+        daemon_ended,
+        no_file_handles,
+        FailureDetail::of_qemu,
+        system_call,
+    ];
     ways.into_iter().find_map(|of| of(observed)).unwrap_or(FailureDetail::Other)
 }
 
@@ -59,6 +68,12 @@ fn daemon_ended(observed: &str) -> Option<FailureDetail> {
     Some(FailureDetail::DaemonEnded { said: output.to_owned() })
 }
 
+/// Parses `making a fifo: No such device or address (os error 6)`.
+fn system_call(observed: &str) -> Option<FailureDetail> {
+    let (_, rest) = observed.split_once(" (os error ")?;
+    Some(FailureDetail::SystemCall { errno: rest.split_once(')')?.0.parse().ok()? })
+}
+
 fn no_file_handles(observed: &str) -> Option<FailureDetail> {
     observed.contains("it keeps one for each instead of a file handle").then_some(FailureDetail::NoFileHandles)
 }
@@ -99,8 +114,18 @@ mod tests {
             assert_eq!(parsed_detail(observed), FailureDetail::QmpRefusal { command, class, description });
         }
         let output = "fuse: unknown option(s): `x'".to_owned();
-        let ended = format!("virtiofsd ended at once (exit code 1): {output}");
-        assert_eq!(parsed_detail(&ended), FailureDetail::DaemonEnded { said: output });
+        for ended in ["virtiofsd ended at once (exit code 1)", "starting virtiofsd: virtiofsd ended: exit code 1"] {
+            let detail = FailureDetail::DaemonLacksFlag { said: output.clone() };
+            assert_eq!(parsed_detail(&format!("{ended}: {output}")), detail);
+        }
+        let ended = "virtiofsd ended at once (exit code 1): no socket";
+        assert_eq!(parsed_detail(ended), FailureDetail::DaemonEnded { said: "no socket".to_owned() });
+        let [flag, value, words] =
+            ["-device", "virtio-blk-pci,scsi=off", "Property 'virtio-blk-pci.scsi' not found"].map(str::to_owned);
+        let refused = format!("starting QEMU: QEMU exited with 1: qemu-system-x86_64: {flag} {value}: {words}");
+        assert_eq!(parsed_detail(&refused), FailureDetail::QemuRefusal { flag, value, words });
+        let fifo = "making a fifo: No such device or address (os error 6)";
+        assert_eq!(parsed_detail(fifo), FailureDetail::SystemCall { errno: 6 });
         let handles = "12, then 212: it keeps one for each instead of a file handle";
         assert_eq!(parsed_detail(handles), FailureDetail::NoFileHandles);
         for nothing in ["no q35", "", "it does not offer much", "it was refused (", "virtiofsd ended"] {

@@ -12,9 +12,8 @@
 
 use super::case::FailedTest;
 use super::feature::{Series, later_feature};
-use model::virtiofsd::Flavour;
 use suites::capability::Tier;
-use suites::outcome::Component;
+use suites::outcome::{Component, FailureDetail};
 use suites::reproducer::Reproducer;
 
 /// The owner who takes a report.
@@ -138,7 +137,7 @@ fn of_older_components(failed: &FailedTest<'_>) -> Option<Route> {
     if let Some(why) = newer(failed) {
         return Some(Route::new(Ruling::Wish(Owner::Distro), why));
     }
-    let is_of_c = Flavour::of_complaint(&failed.failure.observed) == Flavour::C;
+    let is_of_c = matches!(failed.failure.detail, FailureDetail::DaemonLacksFlag { .. });
     let why = "The release's virtiofsd is the C version that was part of QEMU up to 7.2: it never had these options, \
                and is no longer developed.";
     (failed.failure.component == Component::Virtiofsd && is_of_c).then(|| Route::new(Ruling::Wish(Owner::Distro), why))

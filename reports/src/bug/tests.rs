@@ -286,7 +286,7 @@ fn each_failure_is_attributed_to_its_owner() {
     assert_eq!(routed(&Finding { observed, ..CHECK_OF_TESTING }).ruling, bug(Owner::Kata));
 }
 
-/// Returns findings in the current form: free words, except for a program's output, and the details as data.
+/// Returns findings in the current form: free words, and the details as data.
 fn findings_with_details() -> Vec<(&'static Finding, &'static str, FailureDetail)> {
     let text = str::to_owned;
     let refusal = |description: &str| FailureDetail::QmpRefusal {
@@ -300,15 +300,18 @@ fn findings_with_details() -> Vec<(&'static Finding, &'static str, FailureDetail
     let no_hotplug = "Bus 'pci-bridge-0' does not support hotplugging";
     let no_boolean = "Invalid parameter type for 'multifunction', expected: boolean";
     let options = vec![text("IOMMUFD")];
+    let of_qemu = |finding: &Finding| FailureDetail::of_qemu(finding.observed).unwrap();
     vec![
         (&TDX_OF_TRIXIE, "reworded", FailureDetail::NotListed { names: vec![tdx] }),
-        (&FLAGS_OF_BOOKWORM, output, FailureDetail::DaemonEnded { said: text(output) }),
-        (&PCI_OF_BULLSEYE, no_hotplug, refusal(no_hotplug)),
+        (&FLAGS_OF_BOOKWORM, "reworded", FailureDetail::DaemonLacksFlag { said: text(output) }),
+        (&PCI_OF_BULLSEYE, "reworded", refusal(no_hotplug)),
         (&ROOT_PORT_OF_TRIXIE, "reworded", refusal(no_boolean)),
         (&IOMMUFD_OF_TRIXIE, "reworded", FailureDetail::LacksOptions { built_in: false, options }),
         (&HANDLES_OF_TRIXIE, "reworded", FailureDetail::NoFileHandles),
         (&HANDLES_OF_BOOKWORM, "reworded", FailureDetail::NoFileHandles),
         (&HANDLES_OF_A_LATER_DAEMON, "reworded", FailureDetail::NoFileHandles),
+        (&BLK_OF_TRIXIE, "reworded", of_qemu(&BLK_OF_TRIXIE)),
+        (&NVDIMM_OF_BULLSEYE, "reworded", of_qemu(&NVDIMM_OF_BULLSEYE)),
     ]
 }
 
@@ -329,14 +332,17 @@ fn failure_details_decide_regardless_of_the_message() {
 
 #[test]
 fn the_message_is_ignored_if_a_failure_detail_is_given() {
-    for finding in [&IOMMUFD_OF_TRIXIE, &ROOT_PORT_OF_TRIXIE, &FLAGS_OF_BOOKWORM, &TDX_OF_TRIXIE] {
+    let with_scripts = [&IOMMUFD_OF_TRIXIE, &ROOT_PORT_OF_TRIXIE, &FLAGS_OF_BOOKWORM, &TDX_OF_TRIXIE, &BLK_OF_TRIXIE];
+    for finding in with_scripts {
         let matrix = run_with_detail(finding, finding.observed, &FailureDetail::Other);
         let script = with(finding, &matrix, None, |failed| script::script(failed, &daemon("/x")));
         assert!(script.is_err(), "{}", finding.test);
     }
-    let matrix = run_with_detail(&HANDLES_OF_TRIXIE, HANDLES_OF_TRIXIE.observed, &FailureDetail::Other);
-    let ruling = with(&HANDLES_OF_TRIXIE, &matrix, None, |failed| Route::of(failed, newest()).ruling);
-    assert_eq!(ruling, Ruling::Bug(Owner::Distro));
+    for finding in [&HANDLES_OF_TRIXIE, &FLAGS_OF_BOOKWORM, &PCI_OF_BULLSEYE, &NVDIMM_OF_BULLSEYE] {
+        let matrix = run_with_detail(finding, finding.observed, &FailureDetail::Other);
+        let ruling = with(finding, &matrix, None, |failed| Route::of(failed, newest()).ruling);
+        assert_eq!(ruling, Ruling::Bug(Owner::Distro), "{}", finding.test);
+    }
 }
 
 #[test]
@@ -492,8 +498,17 @@ fn an_upstream_fix_is_named_for_releases_without_it() {
     assert!(!one_line(&of_testing.text).contains("have fixed it"), "it has the change: {}", of_testing.text);
     let elsewhere = Finding { test: HANDLES, ..FIFO_OF_BOOKWORM };
     let matrix = run(&elsewhere, |_| {});
-    let fix = with(&elsewhere, &matrix, None, fixed_upstream::upstream_fix);
-    assert_eq!(fix, None, "on another share it is another fault");
+    assert_eq!(
+        with(&elsewhere, &matrix, None, fixed_upstream::upstream_fix),
+        None,
+        "on another share it is another fault"
+    );
+    let has_fix = |observed, detail| {
+        let matrix = run_with_detail(&FIFO_OF_BOOKWORM, observed, &detail);
+        with(&FIFO_OF_BOOKWORM, &matrix, None, fixed_upstream::upstream_fix).is_some()
+    };
+    assert!(has_fix("reworded", FailureDetail::SystemCall { errno: 6 }));
+    assert!(!has_fix(FIFO_MESSAGE, FailureDetail::Other), "the message decides nothing");
 }
 
 /// The forms of other distros; the release in them is Debian's, because no other has been run.
@@ -783,7 +798,13 @@ fn text_from_a_journal_is_never_executed() {
         class: text(evil),
         description: text("it's $(CALL)`CALL`\nCALL"),
     };
+    let of_qemu = FailureDetail::QemuRefusal {
+        flag: text("-object"),
+        value: text("memory-backend-file,id=$(CALL)`CALL`,mem-path=/x\"$(CALL),readonly=on"),
+        words: text("Property 'memory-backend-file.readonly' not found"),
+    };
     let cases = [
+        (&NVDIMM_OF_BULLSEYE, of_qemu),
         (&TDX_OF_TRIXIE, FailureDetail::NotListed { names: vec![name("-object")] }),
         (&TDX_OF_TRIXIE, FailureDetail::NotListed { names: vec![name("-x;CALL")] }),
         (&IOMMUFD_OF_TRIXIE, FailureDetail::LacksOptions { built_in: true, options: vec![text(evil)] }),
@@ -801,7 +822,7 @@ fn text_from_a_journal_is_never_executed() {
         assert!(matches!(output.status.code(), Some(0 | 1 | 77)), "{detail:?}");
         assert!(!dir.path().join("run").exists(), "{detail:?}");
     }
-    assert_eq!(made, 3, "a flag and an option that are none make no script");
+    assert_eq!(made, 4, "a flag and an option that are none make no script");
     let flag = Finding { observed: hostile("x does not offer -x;CALL y"), ..TDX_OF_TRIXIE };
     let matrix = run(&flag, |_| {});
     let none = with(&flag, &matrix, None, |failed| script::script(failed, &[])).unwrap_err();

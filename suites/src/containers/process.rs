@@ -4,14 +4,13 @@ use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
 use crate::environment::{Container, ContainerOutput, ContainerRuntime, Containers, IMAGE_USER, ProbeFacts, Sandbox};
+use crate::outcome::FailureDetail;
 use crate::row::{Row, row};
+use model::foreign::runtimes::says_file_is_missing;
 use model::procfs;
 use std::time::Duration;
 
 const SOURCE: &str = include_str!("process.rs");
-
-/// How runtimes report that a program does not exist: runc in Go's words, Kata's agent by the error's name or text.
-const NOT_THERE: [&str; 3] = ["no such file", "not found", "ENOENT"];
 
 pub(super) static ROWS: &[Row] = &[
     row!(Containers(exit_codes_are_told), &[Capability::KataSmoke], Qemu).blocked_by(&[]).seconds(240),
@@ -85,18 +84,15 @@ fn exit_codes_are_told(containers: &dyn Containers) -> Check {
 fn a_missing_program_is_refused(containers: &dyn Containers) -> Check {
     let task = containers.start(&Container::new(&["stay"]))?;
     // `!` tells the engine that the word is a program of its own and not a command for the probe.
-    let refusal = match task.exec(&["!/no/such/program"], &[]) {
+    let (refusal, is_missing) = match task.exec(&["!/no/such/program"], &[]) {
         Ok(finished) if finished.code == 0 => {
             return Err(Stop::fail("the reported exit code of /no/such/program is 0"));
         }
-        Ok(finished) => finished.summary(),
-        Err(Stop::Fail { message, .. }) => message,
+        Ok(finished) => (finished.summary(), says_file_is_missing(&finished.summary())),
+        Err(Stop::Fail { message, detail, .. }) => (message, *detail == FailureDetail::FileMissing),
         Err(other) => return Err(other),
     };
-    ensure!(
-        NOT_THERE.iter().any(|words| refusal.contains(words)),
-        "expected a refusal that says that the file is not there: {refusal}"
-    );
+    ensure!(is_missing, "expected a refusal that says that the file is not there: {refusal}");
     Ok(())
 }
 

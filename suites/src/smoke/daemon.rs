@@ -44,7 +44,9 @@ fn virtiofsd_accepts_the_profiles_flags(env: &dyn EnvironmentSide) -> Check {
 /// Returns the stop for a daemon that ended, with the daemon's own words.
 fn ended(when: &str, how: &str, daemon: &dyn Daemon) -> Stop {
     let stderr = daemon.last_lines();
-    Stop::fail(format!("virtiofsd {when} ({how}): {stderr}")).showing(FailureDetail::DaemonEnded { said: stderr })
+    let lacks_flag = FailureDetail::of_daemon(&stderr);
+    let detail = lacks_flag.unwrap_or_else(|| FailureDetail::DaemonEnded { said: stderr.clone() });
+    Stop::fail(format!("virtiofsd {when} ({how}): {stderr}")).showing(detail)
 }
 
 /// virtiofsd prints the line that runtime-rs waits for before it lets QEMU start, within ten seconds.
@@ -91,7 +93,7 @@ mod tests {
 
     #[test]
     fn the_daemons_own_message_is_in_the_detail() {
-        let detail = FailureDetail::DaemonEnded { said: "fuse: unknown option".to_owned() };
+        let detail = FailureDetail::DaemonLacksFlag { said: "fuse: unknown option".to_owned() };
         let expected = Stop::fail("virtiofsd ended at once (exit code 1): fuse: unknown option").showing(detail);
         assert_eq!(ended("ended at once", "exit code 1", &Ended), expected);
     }

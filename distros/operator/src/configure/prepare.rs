@@ -166,8 +166,7 @@ pub fn prepare(
         changes.push(FileChange { path: located.path.clone(), before: Some(base), after });
     }
     let for_kata = changes.len();
-    let mut foreign_values = Vec::new();
-    let mut written = None;
+    let (mut foreign_values, mut written) = (Vec::new(), None);
     let containerd = handler.as_ref().and_then(|choice| choice.version);
     if let Some(choice) = handler {
         let shim = shim(root, configuration.runtime)?;

@@ -14,6 +14,7 @@ mod client;
 pub mod instance;
 pub mod messages;
 mod network;
+mod refused;
 mod registry;
 pub mod session;
 mod streams;

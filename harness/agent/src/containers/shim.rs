@@ -5,10 +5,12 @@
 //! withholds, or that its processor cannot provide, is a skip.
 
 use super::ctr;
+use model::foreign::qemu::{found_no_listener, lacks_kvm};
+use model::foreign::runtimes::says_file_is_missing;
 use model::procfs::cpu_flags;
 use std::fs;
 use suites::check::Stop;
-use suites::outcome::Component;
+use suites::outcome::{Component, FailureDetail};
 
 /// Number of Kata's lines in a message.
 const LINES: usize = 3;
@@ -36,10 +38,12 @@ struct Device {
     words: &'static [&'static str],
 }
 
+/// The device whose absence QEMU also reports.
+const KVM: &str = "kvm";
+
 static DEVICES: [Device; 3] = [
     Device { name: "vhost-vsock", words: &["host system doesn't support vsock", "/dev/vhost-vsock"] },
-    // The last phrases are QEMU's.
-    Device { name: "kvm", words: &["/dev/kvm", "could not access kvm kernel module"] },
+    Device { name: KVM, words: &["/dev/kvm"] },
     Device { name: "vhost-net", words: &["/dev/vhost-net"] },
 ];
 
@@ -52,7 +56,7 @@ impl Device {
             return Some(format!("the environment gives no access to /dev/{}, which its kernel has", self.name));
         }
         let virtualizes = cpu_flags(cpuinfo)?.iter().any(|flag| ["vmx", "svm"].contains(flag));
-        (self.name == "kvm" && !virtualizes).then(|| "the environment's processor has neither vmx nor svm".to_owned())
+        (self.name == KVM && !virtualizes).then(|| "the environment's processor has neither vmx nor svm".to_owned())
     }
 }
 
@@ -85,7 +89,7 @@ enum Refusal {
 /// Under Kata, `record` are the paths in the shipped record.
 pub(super) fn refusal(complaint: &str, record: Option<&[String]>) -> Stop {
     let message = complaint.to_owned();
-    match read(complaint, record) {
+    let stop = match read(complaint, record) {
         Refusal::UnknownOption => {
             Stop::error(format!("the release's ctr does not know an option that it was given: {complaint}"))
         }
@@ -106,7 +110,15 @@ pub(super) fn refusal(complaint: &str, record: Option<&[String]>) -> Stop {
         }
         Refusal::Blames(component) => Stop::blame(component, message),
         Refusal::Unknown => Stop::fail(message),
-    }
+    };
+    stop.showing(shown(complaint))
+}
+
+/// Returns what Kata's words show as data: the words of QEMU or virtiofsd that they quote, or that a file is missing.
+fn shown(words: &str) -> FailureDetail {
+    let missing = || says_file_is_missing(words).then_some(FailureDetail::FileMissing);
+    let quoted = FailureDetail::of_qemu(words).or_else(|| FailureDetail::of_daemon(words));
+    quoted.or_else(missing).unwrap_or(FailureDetail::Other)
 }
 
 fn read(complaint: &str, record: Option<&[String]>) -> Refusal {
@@ -134,7 +146,9 @@ fn read(complaint: &str, record: Option<&[String]>) -> Refusal {
             return Refusal::ConfigurationIsWrong;
         }
     }
-    if let Some(device) = DEVICES.iter().find(|device| device.words.iter().any(|words| has(words))) {
+    let is_absent =
+        |device: &&Device| device.words.iter().any(|words| has(words)) || device.name == KVM && lacks_kvm(complaint);
+    if let Some(device) = DEVICES.iter().find(is_absent) {
         return Refusal::NoDevice(device);
     }
     if has("virtiofsd") || has("virtio-fs daemon") || has("failed to read msg header") {
@@ -169,7 +183,7 @@ pub(super) struct Seen {
 pub(super) fn silence(seen: Seen, seconds: u64, log: &str, emulated: bool) -> Stop {
     let note = if log.is_empty() { String::new() } else { format!("; Kata said: {log}") };
     let Seen { vmm, daemon, private } = seen;
-    match (vmm, daemon) {
+    let stop = match (vmm, daemon) {
         (true, true) if private => Stop::blame(
             Component::Qemu,
             format!(
@@ -177,8 +191,7 @@ pub(super) fn silence(seen: Seen, seconds: u64, log: &str, emulated: bool) -> St
                  itself alone, so that no request reaches virtiofsd{note}"
             ),
         ),
-        // QEMU found the daemon's socket without a listener.
-        (false, false) if log.contains("vhost-fs.sock': Connection refused") => Stop::blame(
+        (false, false) if found_no_listener(log, "vhost-fs.sock") => Stop::blame(
             Component::Virtiofsd,
             format!("no answer from the sandbox within {seconds} s: its virtiofsd had exited before QEMU came{note}"),
         ),
@@ -206,7 +219,8 @@ pub(super) fn silence(seen: Seen, seconds: u64, log: &str, emulated: bool) -> St
             Component::Kernel,
             format!("QEMU and virtiofsd run, and the agent in the guest did not answer within {seconds} s{note}"),
         ),
-    }
+    };
+    stop.showing(shown(log))
 }
 
 #[cfg(test)]
@@ -272,6 +286,19 @@ mod tests {
         assert_eq!(of(seccomp), Refusal::NoSeccomp);
         let stop = refusal(&wrong_initrd, Some(&record));
         assert!(matches!(&stop, Stop::Error { message } if message.contains("initrd.img")), "{stop:?}");
+    }
+
+    #[test]
+    fn quoted_words_and_missing_files_are_in_the_detail() {
+        let [flag, value, words] = ["-device", "x", "no such bus"].map(str::to_owned);
+        let of_qemu = FailureDetail::QemuRefusal { flag, value, words };
+        assert_eq!(shown("ctr: failed to launch qemu: qemu-system-x86_64: -device x: no such bus"), of_qemu);
+        let said = "fuse: unknown option(s): `-x'".to_owned();
+        let of_daemon = FailureDetail::DaemonLacksFlag { said };
+        assert_eq!(shown("ctr: virtiofsd: fuse: unknown option(s): `-x'"), of_daemon);
+        let missing = "ctr: exec failed: stat /no/such/program: no such file or directory";
+        assert_eq!(refusal(missing, None), Stop::fail(missing).showing(FailureDetail::FileMissing));
+        assert_eq!(shown("ctr: something else"), FailureDetail::Other);
     }
 
     #[test]

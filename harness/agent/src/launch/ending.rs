@@ -35,6 +35,7 @@
 //! guest.
 
 use crate::process;
+use model::foreign::qemu::ends_on_signal;
 use suites::ending::{Ending, is_crash};
 
 /// Observations of a guest that gave no answer.
@@ -115,13 +116,9 @@ impl ProcessEnd {
     }
 
     /// Returns the end of QEMU, as [`ProcessEnd::of`]. QEMU exits with 0 on SIGTERM, SIGINT and SIGHUP, as it does
-    /// after its guest has powered off; its message distinguishes the cases (QEMU 0.11 and later, `qemu_kill_report`).
+    /// after its guest has powered off; its message distinguishes the cases.
     pub(crate) fn of_qemu(status: std::process::ExitStatus, stderr: &str) -> ProcessEnd {
-        let signal = stderr.lines().find_map(|line| {
-            let rest = line.split_once("terminating on signal ")?.1;
-            rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
-        });
-        match (ProcessEnd::of(status), signal) {
+        match (ProcessEnd::of(status), ends_on_signal(stderr)) {
             (ProcessEnd::Code(0), Some(signal)) => ProcessEnd::Signal(signal),
             (end, _) => end,
         }

@@ -2,14 +2,14 @@
 
 use super::outer::{Accelerator, OuterQemu};
 use super::process::Process;
-use super::stderr::{first_line, reports_error};
 use crate::built_in::AGENT;
-use agent::launch::kernel_log::panic_line;
 use agent::log::Log;
 use agent::process::how_it_ended;
 use images::boot::{initramfs, kernel, modules};
 use images::{ExtraFile, ImageError};
 use model::arch::Arch;
+use model::foreign::linux::panic_line;
+use model::foreign::qemu::{first_line, reports_error};
 use model::release::Release;
 use protocol::client::Client;
 use protocol::message::GuestReply;

@@ -2,7 +2,7 @@
 
 use super::{BugError, FailedTest, WORK, line, qemu, quoted, word};
 use crate::bug::options::lacking;
-use crate::bug::refused::{Refusal, property_of, refusal};
+use model::foreign::qemu::Complaint;
 use serde_json::json;
 use suites::outcome::{FailureDetail, ListedName};
 use suites::reproducer::Plug;
@@ -53,8 +53,10 @@ echo "== control: the lists have something in them"
 
 /// Checks that QEMU refuses an argument, or a property of an argument.
 pub(super) fn qemu_refuses(failed: &FailedTest<'_>) -> Result<String, BugError> {
-    let refused = refusal(&failed.failure.observed).ok_or(BugError::NoRefusedArgument)?;
-    let Smallest { before, flag, value } = smallest(failed, &refused)?;
+    let FailureDetail::QemuRefusal { flag, value, words } = &failed.failure.detail else {
+        return Err(BugError::NoRefusedArgument);
+    };
+    let Smallest { before, flag, value } = smallest(failed, flag, value)?;
     let machine = quoted(&failed.profile.qemu.machine);
     let argument = line([flag.as_str(), &value]);
     Ok(format!(
@@ -78,7 +80,7 @@ esac
 not_reproduced "QEMU does not refuse it in these words"
 "#,
         qemu = qemu(failed)?,
-        words = quoted(&refused.words),
+        words = quoted(words),
     ))
 }
 
@@ -90,13 +92,13 @@ struct Smallest {
     value: String,
 }
 
-fn smallest(failed: &FailedTest<'_>, refused: &Refusal) -> Result<Smallest, BugError> {
-    let Refusal { flag, value, .. } = refused;
-    let Some((of, name)) = refused.property() else {
-        let argument = Smallest { before: String::new(), flag: flag.clone(), value: value.clone() };
-        return match ALONE.contains(&flag.as_str()) {
+/// Returns the smallest argument for the refusal of this flag with this value.
+fn smallest(failed: &FailedTest<'_>, flag: &str, value: &str) -> Result<Smallest, BugError> {
+    let Complaint::NoProperty { of, name } = failed.failure.detail.complaint() else {
+        let argument = Smallest { before: String::new(), flag: flag.to_owned(), value: value.to_owned() };
+        return match ALONE.contains(&flag) {
             true => Ok(argument),
-            false => Err(BugError::NamesOtherArguments { flag: flag.clone() }),
+            false => Err(BugError::NamesOtherArguments { flag: flag.to_owned() }),
         };
     };
     if flag == "-object" && value.split(',').next() == Some(of) {
@@ -104,10 +106,21 @@ fn smallest(failed: &FailedTest<'_>, refused: &Refusal) -> Result<Smallest, BugE
     }
     // QEMU may quote another argument than the one with the property.
     let launches = failed.cell.launches.iter().filter(|launch| launch.profiles.contains(&failed.profile.name));
-    let mut arguments = std::iter::once(value).chain(launches.flat_map(|launch| &launch.argv));
+    let passed = launches.flat_map(|launch| &launch.argv).map(String::as_str);
+    let mut arguments = std::iter::once(value).chain(passed);
     let property = arguments.find_map(|argument| property_of(argument, of, name));
     let property = property.ok_or_else(|| BugError::UnknownValue { of: of.to_owned(), name: name.to_owned() })?;
     Ok(Smallest { before: String::new(), flag: "-device".to_owned(), value: format!("{of},{property}") })
+}
+
+/// Returns the property of an argument of a type, if it is given there: `scsi=off` of
+/// `virtio-blk-pci,drive=x,scsi=off`.
+fn property_of<'a>(argument: &'a str, of: &str, name: &str) -> Option<&'a str> {
+    let mut parts = argument.split(',');
+    let first = parts.next()?;
+    let is_its =
+        first == of || first.strip_prefix("driver=") == Some(of) || first.strip_prefix("qom-type=") == Some(of);
+    is_its.then(|| parts.find(|part| part.split('=').next() == Some(name)))?
 }
 
 /// Returns an object with its properties; paths that it reads are replaced by a file of the script.
@@ -128,7 +141,9 @@ fn object(value: &str) -> Smallest {
 
 /// Checks that virtiofsd refuses the profile's flags.
 pub(super) fn daemon_refuses(failed: &FailedTest<'_>, daemon: &[String]) -> Result<String, BugError> {
-    let FailureDetail::DaemonEnded { said: output } = &failed.failure.detail else {
+    let (FailureDetail::DaemonEnded { said: output } | FailureDetail::DaemonLacksFlag { said: output }) =
+        &failed.failure.detail
+    else {
         return Err(BugError::SilentDaemon);
     };
     let words = fixed(output).ok_or(BugError::NoSteadyWords)?;
@@ -258,6 +273,15 @@ mod tests {
         assert_eq!(fixed("fuse: invalid argument `/run/kq/3/virtiofsd'"), Some("fuse: invalid argument"));
         assert_eq!(fixed("/x: no"), None);
         assert_eq!(fixed(""), None);
+    }
+
+    #[test]
+    fn a_property_is_found_only_in_its_device_types_argument() {
+        let device = "virtio-blk-pci,drive=x,scsi=off";
+        assert_eq!(property_of(device, "virtio-blk-pci", "scsi"), Some("scsi=off"));
+        assert_eq!(property_of("driver=virtio-blk-pci,scsi=off", "virtio-blk-pci", "scsi"), Some("scsi=off"));
+        assert_eq!(property_of(device, "virtio-blk-pci", "serial"), None);
+        assert_eq!(property_of("scsi-hd,scsi=off", "virtio-blk-pci", "scsi"), None);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::check::{Check, Doing as _, Stop};
 use crate::environment::{Machine, Tap};
 use crate::outcome::{Component, FailureDetail};
 use crate::smoke::guest_files::list;
+use model::foreign::qemu::Complaint;
 use model::profile::{BlkSource, JsonStyle, Profile, Runtime};
 use serde_json::{Value, json};
 use std::fs::OpenOptions;
@@ -333,9 +334,8 @@ pub(super) fn device_add(machine: &mut dyn Machine, arguments: Value) -> Result<
 /// Returns the stop for a refusal: it blames Kata if QEMU refuses an argument's type and accepts the right types.
 fn refused(machine: &mut dyn Machine, arguments: &Value, stop: Stop) -> Stop {
     let Stop::Fail { message, detail, .. } = &stop else { return stop };
-    let FailureDetail::QmpRefusal { description, .. } = &**detail else { return stop };
     let typed = typed(arguments.clone());
-    if !description.contains("Invalid parameter type") || typed == *arguments {
+    if detail.complaint() != Complaint::WrongType || typed == *arguments {
         return stop;
     }
     match machine.qmp("device_add", typed) {

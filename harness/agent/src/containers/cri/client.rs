@@ -5,6 +5,7 @@
 //! A runtime on the caller's own thread drives the connection while a call waits; nothing runs between calls.
 
 use super::messages::{VersionRequest, VersionResponse};
+use super::refused::RefusalCause;
 use model::program_version::ProgramVersion;
 use model::sync::locked;
 use prost::Message;
@@ -37,6 +38,8 @@ pub(super) enum CallError {
         call: String,
         /// Message of the server.
         message: String,
+        /// The cause in the message.
+        cause: RefusalCause,
     },
     /// The call took too long.
     #[error("{call} took longer than {seconds} s")]
@@ -164,7 +167,7 @@ fn meaning(call: String, status: &Status, deadline: Duration) -> CallError {
         Code::Unimplemented => CallError::Unknown { call },
         Code::DeadlineExceeded => CallError::Late { call, seconds: deadline.as_secs() },
         Code::Unavailable => CallError::Lost { call, message },
-        _ => CallError::Refused { call, message },
+        _ => CallError::Refused { call, cause: RefusalCause::of(&message), message },
     }
 }
 

@@ -10,6 +10,7 @@ use super::messages::{
     ListPodSandboxResponse, PodSandboxConfig, PodSandboxId, PodSandboxMetadata, PullImageRequest, PullImageResponse,
     RunPodSandboxRequest,
 };
+use super::refused::RefusalCause;
 use super::streams::{Streams, StreamsError};
 use super::systemd;
 use crate::containers::{host, shim};
@@ -27,9 +28,6 @@ use std::time::Duration;
 use suites::check::{Check, Stop};
 use suites::containers::{ContainerRuntime, Cri, Ephemeral, Pod, PodWanted, Trace};
 use suites::outcome::Component;
-
-/// Phrase of containerd for a failed CNI plugin, at setup and teardown ("failed to setup network for sandbox").
-const NETWORK_REFUSED: &str = "network for sandbox";
 
 /// CRI for one test.
 pub struct CriSession<'a> {
@@ -79,10 +77,10 @@ impl<'a> CriSession<'a> {
             CriError::Call(call) => call,
         };
         let message = call.to_string();
-        if matches!(call, CallError::Refused { .. }) && message.contains(NETWORK_REFUSED) {
-            return Stop::error(format!("neither containerd nor a runtime makes a pod's network: {message}"));
-        }
         match (call, self.runtime) {
+            (CallError::Refused { cause: RefusalCause::Network, .. }, _) => {
+                Stop::error(format!("neither containerd nor a runtime makes a pod's network: {message}"))
+            }
             (CallError::Refused { .. }, ContainerRuntime::Kata) => shim::refusal(&message, self.record.as_deref()),
             (CallError::Late { .. }, _) => self.late(message),
             (CallError::Refused { .. } | CallError::Unknown { .. }, _) => Stop::fail(message),

@@ -3,8 +3,8 @@
 
 use super::ApiGuest;
 use crate::launch::ending::{GuestSigns, ProcessEnd, ProcessState, QmpAnswer, judge};
-use crate::launch::kernel_log::{oops_line, panic_line};
 use crate::process::wait;
+use model::foreign::linux::{oops_line, panic_line, says_its_end};
 use protocol::client::{Client, ClientError};
 use rustix::process::Signal;
 use std::process::ExitStatus;
@@ -118,7 +118,7 @@ fn stop_of(ending: &Ending, vmm: Component, doing: &str, serial: &str) -> Stop {
     let nobody = |what: String| Stop::error(format!("{doing}: {what}"));
     match ending {
         // Cloud Hypervisor exits with 0 on SIGTERM, as it does after its guest has powered off.
-        Ending::PoweredOff if !serial.contains("reboot: ") => {
+        Ending::PoweredOff if !says_its_end(serial) => {
             nobody(format!("{vmm} exited with 0, and its guest said nothing of powering off"))
         }
         Ending::Hung { silent } => {

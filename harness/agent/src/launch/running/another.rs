@@ -1,9 +1,9 @@
 //! Replacement of a guest's first agent by another one.
 
 use super::RunningGuest;
-use crate::launch::kernel_log::panic_line;
-use crate::launch::qemu_process::kvm_error;
 use crate::process::wait;
+use model::foreign::linux::panic_line;
+use model::foreign::qemu::kvm_error;
 use protocol::client::ClientError;
 use protocol::message::{GuestReply, GuestRequest};
 use std::time::Duration;

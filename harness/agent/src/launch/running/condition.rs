@@ -2,11 +2,11 @@
 
 use super::RunningGuest;
 use crate::launch::ending::{GuestSigns, ProcessEnd, ProcessState, QmpAnswer, judge};
-use crate::launch::kernel_log::{oops_line, panic_line};
 use crate::launch::late::{Heard, ShareFacts};
-use crate::launch::qemu_process::kvm_error;
 use crate::launch::{memory, virtio_fs};
 use crate::process::wait;
+use model::foreign::linux::{oops_line, panic_line};
+use model::foreign::qemu::kvm_error;
 use protocol::client::Client;
 use qemu::qmp::QmpError;
 use serde_json::{Value, json};
