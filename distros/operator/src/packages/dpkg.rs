@@ -7,6 +7,7 @@ use super::{
     Budget, Damage, MAX_BYTES, Package, PackageArch, PackageEntry, QueryError, ends_with_a_line, names_of, version_of,
     without_version,
 };
+use crate::deb822::{self, NotAField, Stanza};
 use model::package::PackageVersion;
 use root::{Root, RootError};
 use std::collections::BTreeMap;
@@ -72,14 +73,14 @@ pub(crate) fn configured(root: &Root) -> Result<Vec<ConfiguredPackage>, QueryErr
         let text = budget.text(root, &path)?;
         texts.push((path, text));
     }
-    let mut stanzas = Vec::new();
+    let mut entries = Vec::new();
     for (path, text) in &texts {
         let parsed = match path == Path::new(STATUS) {
             true => parse(text),
             // The package's own file, which dpkg did not write: it may end without a newline.
-            false => stanzas_of(text),
+            false => entries_of(text),
         };
-        stanzas.extend(parsed.map_err(|damage| damage.of(root, path))?);
+        entries.extend(parsed.map_err(|damage| damage.of(root, path))?);
     }
     // Hooks run by dpkg may query before it writes `status`.
     let is_update = |name: &&String| name.bytes().all(|b| b.is_ascii_digit());
@@ -91,16 +92,16 @@ pub(crate) fn configured(root: &Root) -> Result<Vec<ConfiguredPackage>, QueryErr
             text => text?,
         };
         for newer in parse(&text).map_err(|damage| damage.of(root, &path))? {
-            stanzas.retain(|s| (&s.name, &s.arch) != (&newer.name, &newer.arch));
-            stanzas.push(newer);
+            entries.retain(|e| (&e.name, &e.arch) != (&newer.name, &newer.arch));
+            entries.push(newer);
         }
     }
-    Ok(stanzas.into_iter().filter_map(Stanza::configured).collect())
+    Ok(entries.into_iter().filter_map(StatusEntry::configured).collect())
 }
 
 /// dpkg's entry for one package on one architecture.
 #[derive(Default)]
-struct Stanza {
+struct StatusEntry {
     name: String,
     version: Option<PackageVersion>,
     arch: PackageArch,
@@ -110,88 +111,70 @@ struct Stanza {
     installed: bool,
 }
 
-impl Stanza {
-    fn new() -> Stanza {
+impl StatusEntry {
+    fn of(stanza: Stanza<'_>) -> Result<StatusEntry, Damage> {
         // The files of distroless images have no state.
-        Stanza { installed: true, ..Stanza::default() }
+        let mut entry = StatusEntry { installed: true, ..StatusEntry::default() };
+        for field in stanza.fields() {
+            let not_a_field = |NotAField { line }| Damage { line, what: "expected a field, `Name: value`" };
+            let field = field.map_err(not_a_field)?;
+            let value = field.first_line();
+            match field.name {
+                "Package" if !entry.name.is_empty() => {
+                    return Err(Damage { line: field.line, what: "a second name within a stanza" });
+                }
+                "Package" => entry.name = value.to_owned(),
+                "Version" => entry.version = version_of(value, field.line)?,
+                "Architecture" => entry.arch = value.into(),
+                // `qemu (1:10.0.3+ds-0+deb13u1)` if the source's version differs.
+                "Source" => entry.source = without_version(value).to_owned(),
+                "Status" => {
+                    // Triggers run after a package is configured.
+                    let state = value.split_whitespace().last();
+                    entry.installed = matches!(state, Some("installed" | "triggers-awaited" | "triggers-pending"));
+                }
+                "Provides" => entry.provides = related(value, &[',']),
+                "Depends" => entry.depends = related(value, &[',', '|']),
+                _ => {}
+            }
+        }
+        let line = stanza.line();
+        if entry.name.is_empty() {
+            return Err(Damage { line, what: "a stanza without a package's name" });
+        }
+        if entry.installed && entry.version.is_none() {
+            return Err(Damage { line, what: "an installed package without a version" });
+        }
+        if entry.source.is_empty() {
+            entry.source.clone_from(&entry.name);
+        }
+        Ok(entry)
     }
 
     /// Returns the package, if it is installed.
     fn configured(self) -> Option<ConfiguredPackage> {
-        let Stanza { name, version, arch, source, provides, depends, installed } = self;
+        let StatusEntry { name, version, arch, source, provides, depends, installed } = self;
         let version = version.filter(|_| installed)?;
         Some(ConfiguredPackage { package: Package { name, version, arch, source }, provides, depends })
     }
 }
 
+/// Returns the names in a list of packages, without versions.
+fn related(list: &str, separators: &[char]) -> Vec<String> {
+    list.split(separators).map(|name| without_version(name.trim()).to_owned()).collect()
+}
+
 /// Parses the stanzas of a file that dpkg wrote.
-fn parse(text: &str) -> Result<Vec<Stanza>, Damage> {
-    let stanzas = stanzas_of(text)?;
+fn parse(text: &str) -> Result<Vec<StatusEntry>, Damage> {
+    let entries = entries_of(text)?;
     ends_with_a_line(text)?;
-    Ok(stanzas)
+    Ok(entries)
 }
 
 /// Parses the stanzas of a text; the last one need not be followed by an empty line, as in debootstrap's first
 /// `status`.
-fn stanzas_of(text: &str) -> Result<Vec<Stanza>, Damage> {
-    let mut stanzas = Vec::new();
-    let mut stanza = Stanza::new();
-    let mut first_line = None;
-    for (line, number) in text.lines().chain([""]).zip(1..) {
-        if line.is_empty() {
-            let mut whole = std::mem::replace(&mut stanza, Stanza::new());
-            let Some(line) = first_line.take() else { continue };
-            if whole.name.is_empty() {
-                return Err(Damage { line, what: "a stanza without a package's name" });
-            }
-            if whole.installed && whole.version.is_none() {
-                return Err(Damage { line, what: "an installed package without a version" });
-            }
-            if whole.source.is_empty() {
-                whole.source.clone_from(&whole.name);
-            }
-            stanzas.push(whole);
-            continue;
-        }
-        // A comment, which dpkg pads a file with before it writes the content.
-        if line.starts_with('#') {
-            continue;
-        }
-        if line.starts_with([' ', '\t']) && first_line.is_some() {
-            continue;
-        }
-        first_line = first_line.or(Some(number));
-        let field = line.split_once(':').map(|(name, value)| (name.trim_end(), value));
-        match field.filter(|(name, _)| is_field(name)) {
-            None => return Err(Damage { line: number, what: "expected a field, `Name: value`" }),
-            Some(("Package", _)) if !stanza.name.is_empty() => {
-                return Err(Damage { line: number, what: "a second name within a stanza" });
-            }
-            Some(("Package", name)) => stanza.name = name.trim().to_owned(),
-            Some(("Version", text)) => stanza.version = version_of(text.trim(), number)?,
-            Some(("Architecture", arch)) => stanza.arch = arch.trim().into(),
-            // `qemu (1:10.0.3+ds-0+deb13u1)` if the source's version differs.
-            Some(("Source", source)) => stanza.source = without_version(source.trim()).to_owned(),
-            Some(("Status", status)) => {
-                // Triggers run after a package is configured.
-                let state = status.split_whitespace().last();
-                stanza.installed = matches!(state, Some("installed" | "triggers-awaited" | "triggers-pending"));
-            }
-            Some(("Provides", list)) => {
-                stanza.provides = list.split(',').map(|p| without_version(p.trim()).to_owned()).collect();
-            }
-            Some(("Depends", list)) => {
-                stanza.depends = list.split([',', '|']).map(|p| without_version(p.trim()).to_owned()).collect();
-            }
-            Some(_) => {}
-        }
-    }
-    Ok(stanzas)
-}
-
-/// Checks whether a text is a valid field name: printable, without a leading hyphen (Debian policy 5.1).
-fn is_field(name: &str) -> bool {
-    !name.is_empty() && !name.starts_with('-') && name.bytes().all(|b| b.is_ascii_graphic())
+fn entries_of(text: &str) -> Result<Vec<StatusEntry>, Damage> {
+    deb822::stanzas(text).map(StatusEntry::of).collect()
 }
 
 /// Returns the package that lists a file under one of these names.
