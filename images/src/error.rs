@@ -7,6 +7,7 @@ pub use base_error::BaseError;
 use crate::progress::Phase;
 use crate::source::Source;
 use model::arch::Arch;
+use model::package::NativeName;
 use model::package_manager::PackageManager;
 use model::release::Archive;
 use operator::installer::FailureReason;
@@ -77,7 +78,7 @@ pub enum ImageErrorKind {
     #[error("package `{package}` was not found in the release's suites or repositories")]
     PackageMissing {
         /// The package.
-        package: String,
+        package: NativeName,
     },
     /// The mirror does not respond.
     #[error("the mirror cannot be reached: {detail}")]

@@ -24,12 +24,11 @@ use crate::package::ExtraPackage;
 use crate::runner::{self, Runner};
 use crate::tree;
 use model::distro::DistroId;
-use model::package::PackageName;
+use model::package::{Package, PackageName};
 use model::package_manager::PackageManager;
 use model::redact::Redactor;
 use model::release::Release;
 use operator::os_release::OsRelease;
-use operator::packages::Package;
 use operator::process::sandbox::Network;
 use root::Root;
 use std::collections::BTreeSet;
@@ -133,7 +132,7 @@ pub(crate) trait PackageFamily: Sync {
     ) -> Result<Vec<PackageOrigin>, Failure>;
 
     /// Returns the owners of paths of a tree.
-    fn owners(&self, tree: &Path, paths: &[String]) -> Vec<PathOwner>;
+    fn owners(&self, tree: &Path, paths: &[String]) -> Result<Vec<PathOwner>, Failure>;
 
     /// Makes the initrd for a tree's kernel with the tree's own tool; returns its path in the tree.
     fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &str) -> Result<String, Failure>;

@@ -165,7 +165,10 @@ mod tests {
         assert_eq!(suites(&found), ["trixie", "trixie-security", "bookworm", "./"]);
         assert_eq!(found[1].release(), "trixie");
         assert_eq!(of_list("deb http://x buster/updates main")[0].release(), "buster");
-        assert_eq!((found[0].uri.as_str(), &found[0].components[..]), ("http://x/d", &["main", "contrib"].map(String::from)[..]));
+        assert_eq!(
+            (found[0].uri.as_str(), &found[0].components[..]),
+            ("http://x/d", &["main", "contrib"].map(String::from)[..])
+        );
         assert_eq!(found[2].uri, "cdrom:[Debian GNU/Linux 12 #1]/");
         assert!(found[3].components.is_empty());
     }

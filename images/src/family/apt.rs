@@ -24,11 +24,10 @@ use crate::runner::{Runner, has_program};
 use fetch::Fetch;
 use mirrors::Mirrors;
 use model::distro::DistroId;
-use model::package::PackageName;
+use model::package::{Package, PackageName};
 use model::package_manager::PackageManager;
 use model::release::Release;
 use operator::installer::{Installer, failure_reason};
-use operator::packages::Package;
 use root::Root;
 use settings::AptSettings;
 use std::collections::BTreeSet;
@@ -145,7 +144,7 @@ impl PackageFamily for Apt {
         installed::origins(runner, tree, &image_folder.join(fetch::LISTS), packages)
     }
 
-    fn owners(&self, tree: &Path, paths: &[String]) -> Vec<PathOwner> {
+    fn owners(&self, tree: &Path, paths: &[String]) -> Result<Vec<PathOwner>, Failure> {
         installed::owners(tree, paths)
     }
 

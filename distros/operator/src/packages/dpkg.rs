@@ -4,11 +4,11 @@
 //! compares the results with the output of this machine's dpkg-query.
 
 use super::{
-    Budget, Damage, MAX_BYTES, Package, PackageArch, PackageEntry, QueryError, ends_with_a_line, names_of, version_of,
+    Budget, Damage, MAX_BYTES, PackageEntry, QueryError, ends_with_a_line, name_of, names_in, names_of_all, version_of,
     without_version,
 };
 use crate::deb822::{self, NotAField, Stanza};
-use model::package::PackageVersion;
+use model::package::{NativeName, Package, PackageArch, PackageVersion};
 use root::{Root, RootError};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,9 +29,9 @@ const MAX_LISTS: u64 = 1 << 30;
 pub(crate) struct ConfiguredPackage {
     pub(crate) package: Package,
     /// Names that it provides, without versions.
-    provides: Vec<String>,
+    provides: Vec<NativeName>,
     /// Names of its dependencies and their alternatives, without versions.
-    pub(crate) depends: Vec<String>,
+    pub(crate) depends: Vec<NativeName>,
 }
 
 pub(super) fn entries(root: &Root) -> Result<Vec<PackageEntry>, QueryError> {
@@ -102,12 +102,12 @@ pub(crate) fn configured(root: &Root) -> Result<Vec<ConfiguredPackage>, QueryErr
 /// dpkg's entry for one package on one architecture.
 #[derive(Default)]
 struct StatusEntry {
-    name: String,
+    name: Option<NativeName>,
     version: Option<PackageVersion>,
     arch: PackageArch,
-    source: String,
-    provides: Vec<String>,
-    depends: Vec<String>,
+    source: Option<NativeName>,
+    provides: Vec<NativeName>,
+    depends: Vec<NativeName>,
     installed: bool,
 }
 
@@ -120,33 +120,32 @@ impl StatusEntry {
             let field = field.map_err(not_a_field)?;
             let value = field.first_line();
             match field.name {
-                "Package" if !entry.name.is_empty() => {
+                "Package" if entry.name.is_some() => {
                     return Err(Damage { line: field.line, what: "a second name within a stanza" });
                 }
-                "Package" => entry.name = value.to_owned(),
+                "Package" if value.is_empty() => {}
+                "Package" => entry.name = Some(name_of(value, field.line)?),
                 "Version" => entry.version = version_of(value, field.line)?,
                 "Architecture" => entry.arch = value.into(),
                 // `qemu (1:10.0.3+ds-0+deb13u1)` if the source's version differs.
-                "Source" => entry.source = without_version(value).to_owned(),
+                "Source" if value.is_empty() => {}
+                "Source" => entry.source = Some(name_of(without_version(value), field.line)?),
                 "Status" => {
                     // Triggers run after a package is configured.
                     let state = value.split_whitespace().last();
                     entry.installed = matches!(state, Some("installed" | "triggers-awaited" | "triggers-pending"));
                 }
-                "Provides" => entry.provides = related(value, &[',']),
-                "Depends" => entry.depends = related(value, &[',', '|']),
+                "Provides" => entry.provides = names_in(value.split(',')),
+                "Depends" => entry.depends = names_in(value.split([',', '|'])),
                 _ => {}
             }
         }
         let line = stanza.line();
-        if entry.name.is_empty() {
+        if entry.name.is_none() {
             return Err(Damage { line, what: "a stanza without a package's name" });
         }
         if entry.installed && entry.version.is_none() {
             return Err(Damage { line, what: "an installed package without a version" });
-        }
-        if entry.source.is_empty() {
-            entry.source.clone_from(&entry.name);
         }
         Ok(entry)
     }
@@ -154,14 +153,10 @@ impl StatusEntry {
     /// Returns the package, if it is installed.
     fn configured(self) -> Option<ConfiguredPackage> {
         let StatusEntry { name, version, arch, source, provides, depends, installed } = self;
-        let version = version.filter(|_| installed)?;
+        let (name, version) = (name?, version.filter(|_| installed)?);
+        let source = source.unwrap_or_else(|| name.clone());
         Some(ConfiguredPackage { package: Package { name, version, arch, source }, provides, depends })
     }
-}
-
-/// Returns the names in a list of packages, without versions.
-fn related(list: &str, separators: &[char]) -> Vec<String> {
-    list.split(separators).map(|name| without_version(name.trim()).to_owned()).collect()
 }
 
 /// Parses the stanzas of a file that dpkg wrote.
@@ -177,11 +172,6 @@ fn entries_of(text: &str) -> Result<Vec<StatusEntry>, Damage> {
     deb822::stanzas(text).map(StatusEntry::of).collect()
 }
 
-/// Returns the package that lists a file under one of these names.
-pub(super) fn owner(root: &Root, names: &[String]) -> Result<Option<String>, RootError> {
-    Ok(owners_of_names(root, &[names.to_vec()])?.pop().flatten())
-}
-
 /// Returns the packages that own these files, each by its path or the target of its links; dpkg's lists are read once.
 ///
 /// A list that is not a regular file is skipped: an overlay may have replaced it.
@@ -189,24 +179,25 @@ pub(super) fn owner(root: &Root, names: &[String]) -> Result<Option<String>, Roo
 /// # Errors
 ///
 /// Fails if the lists cannot be read: one exceeds 64 MiB, or all together exceed 1 GiB.
-pub fn owners(root: &Root, paths: &[&Path]) -> Result<Vec<Option<String>>, RootError> {
-    let files: Vec<Vec<String>> = paths.iter().map(|path| names_of(root, path)).collect();
-    owners_of_names(root, &files)
+pub fn owners(root: &Root, paths: &[&Path]) -> Result<Vec<Option<NativeName>>, QueryError> {
+    Ok(owners_of_names(root, &names_of_all(root, paths))?)
 }
 
 /// Returns the owners of files that may be listed under several names: the first name takes precedence, then the first
 /// list.
-fn owners_of_names(root: &Root, files: &[Vec<String>]) -> Result<Vec<Option<String>>, RootError> {
-    let mut owners: BTreeMap<&[u8], Option<String>> =
+pub(super) fn owners_of_names(root: &Root, files: &[Vec<String>]) -> Result<Vec<Option<NativeName>>, RootError> {
+    let mut owners: BTreeMap<&[u8], Option<NativeName>> =
         files.iter().flatten().map(|name| (name.as_bytes(), None)).collect();
     let owner =
-        |owners: &BTreeMap<&[u8], Option<String>>, name: &String| owners.get(name.as_bytes()).cloned().flatten();
+        |owners: &BTreeMap<&[u8], Option<NativeName>>, name: &String| owners.get(name.as_bytes()).cloned().flatten();
     let mut remaining = MAX_LISTS;
     for list in root.list(Path::new(INFO))? {
         if files.iter().all(|names| names.first().is_some_and(|name| owner(&owners, name).is_some())) {
             break;
         }
         let Some(package) = list.strip_suffix(".list") else { continue };
+        // `libc6:amd64`. dpkg has no list under another name.
+        let Ok(package) = package.split(':').next().unwrap_or(package).parse::<NativeName>() else { continue };
         let path = Path::new(INFO).join(&list);
         let bytes = match root.read(&path, remaining.min(MAX_LIST)) {
             Ok(bytes) => bytes,
@@ -214,11 +205,9 @@ fn owners_of_names(root: &Root, files: &[Vec<String>]) -> Result<Vec<Option<Stri
             Err(error) => return Err(error),
         };
         remaining = remaining.saturating_sub(bytes.len() as u64);
-        // `libc6:amd64`.
-        let package = package.split(':').next().unwrap_or(package);
         for line in bytes.split(|b| *b == b'\n') {
             if let Some(owner) = owners.get_mut(line) {
-                owner.get_or_insert_with(|| package.to_owned());
+                owner.get_or_insert_with(|| package.clone());
             }
         }
     }
@@ -238,7 +227,7 @@ mod tests {
             std::fs::write(folder.join(name), text).unwrap();
         }
         let entries = entries(&Root::new(dir.path()).unwrap()).unwrap();
-        entries.into_iter().map(|e| (e.name, e.version.to_string())).collect()
+        entries.into_iter().map(|e| (e.name.to_string(), e.version.to_string())).collect()
     }
 
     #[test]
@@ -265,7 +254,8 @@ mod tests {
         assert_eq!(provides[..2], ["b", "c"]);
         let sources =
             "Package: a\nSource: s (1:2)\nVersion: 1\n\nPackage: b\nSource: t\nVersion: 1\n\nPackage: c\nVersion: 1\n";
-        let sources: Vec<String> = parse(sources).unwrap().into_iter().map(|s| s.source).collect();
+        let sources = parse(sources).unwrap().into_iter().filter_map(StatusEntry::configured);
+        let sources: Vec<NativeName> = sources.map(|one| one.package.source).collect();
         assert_eq!(sources, ["s", "t", "c"]);
     }
 
@@ -335,12 +325,12 @@ mod tests {
         let _ = rustix::fs::mknodat(rustix::fs::CWD, dir.path().join("dev/zero"), kind, mode, zero);
         let root = Root::new(dir.path()).unwrap();
         let found = owners(&root, &[Path::new("/usr/bin/sh"), Path::new("/none")]).unwrap();
-        assert_eq!(found, [Some("zzz".to_owned()), None]);
+        assert_eq!(found, [Some("zzz".parse().unwrap()), None]);
         // A list that is too large: the owner may be in it.
         let huge = std::fs::File::create(info.join("eee.list")).unwrap();
         huge.set_len(MAX_LIST + 1).unwrap();
         let error = owners(&root, &[Path::new("/none")]).unwrap_err();
-        assert!(error.is_unreadable(), "{error}");
+        assert!(matches!(&error, QueryError::Read(error) if error.is_unreadable()), "{error}");
     }
 
     #[test]
@@ -358,6 +348,6 @@ mod tests {
         }
         let root = Root::new(dir.path()).unwrap();
         let found = owners(&root, &[Path::new("/usr/bin/link"), Path::new("/usr/bin/real")]).unwrap();
-        assert_eq!(found, [Some("b".to_owned()), Some("a".to_owned())]);
+        assert_eq!(found, ["b", "a"].map(|name| Some(name.parse().unwrap())));
     }
 }

@@ -178,8 +178,8 @@ mod tests {
             deb-src http://mirror.example/debian bookworm main\n\
             deb [ trusted=no ] http://mirror.example/debian/ bookworm main contrib # here\n\
             deb http://security.example/debian-security bookworm-security main\n";
-        let found =
-            choose(&apt_sources::of_list(list), &"debian".parse().unwrap(), Some("bookworm"), &Root::default()).unwrap();
+        let found = choose(&apt_sources::of_list(list), &"debian".parse().unwrap(), Some("bookworm"), &Root::default())
+            .unwrap();
         assert_eq!(found, mirrors("http://mirror.example/debian", "http://security.example/debian-security"));
     }
 
@@ -200,13 +200,13 @@ mod tests {
         let list = "deb http://browser.example/linux/deb/ stable main\n\
             deb https://database.example/pub/repos/apt bookworm-pgdg main\n\
             deb https://node.example/node_20.x nodistro main\n";
-        let found =
-            choose(&apt_sources::of_list(list), &"debian".parse().unwrap(), Some("bookworm"), &Root::default()).unwrap();
+        let found = choose(&apt_sources::of_list(list), &"debian".parse().unwrap(), Some("bookworm"), &Root::default())
+            .unwrap();
         assert_eq!(found.security, None);
         assert_ne!(found.main.as_deref(), Some("http://browser.example/linux/deb"));
         let own = format!("{list}deb http://mirror.example/debian bookworm main\n");
-        let found =
-            choose(&apt_sources::of_list(&own), &"debian".parse().unwrap(), Some("bookworm"), &Root::default()).unwrap();
+        let found = choose(&apt_sources::of_list(&own), &"debian".parse().unwrap(), Some("bookworm"), &Root::default())
+            .unwrap();
         assert_eq!(found.main.as_deref(), Some("http://mirror.example/debian"));
     }
 
