@@ -10,6 +10,7 @@ use crate::journal::CellId;
 use crate::package_change::differing;
 use crate::standing::{Change, Effect, ProfileStanding, Standings, compare};
 use crate::verdict::Judgement;
+use model::package::{PackageName, PackageVersion};
 use model::verified::Verdict;
 use serde::Serialize;
 use side::Known;
@@ -112,9 +113,9 @@ struct SignatureTurn {
 #[serde(rename_all = "kebab-case")]
 struct PackageTurn {
     cell: CellId,
-    name: String,
-    was: Option<String>,
-    is: Option<String>,
+    name: PackageName,
+    was: Option<PackageVersion>,
+    is: Option<PackageVersion>,
 }
 
 impl Difference {
@@ -320,9 +321,9 @@ fn package_turns(before: &Side, after: &Side) -> Vec<PackageTurn> {
         all.extend(differing.into_iter().filter(|package| then.both_know(now, package.name)).map(|package| {
             PackageTurn {
                 cell: cell.clone(),
-                name: package.name.to_owned(),
-                was: package.then.map(str::to_owned),
-                is: package.now.map(str::to_owned),
+                name: package.name.clone(),
+                was: package.then.cloned(),
+                is: package.now.cloned(),
             }
         }));
     }

@@ -35,7 +35,7 @@ const MENDED: &[Mended] = &[
 
 /// Returns the change that fixes a failure, if the release's package is older.
 pub(super) fn mended(failed: &FailedTest<'_>) -> Option<&'static Mended> {
-    let series = Series::of_package(failed.package().version.as_deref()?)?;
+    let series = Series::of_package(&failed.package().version?)?;
     let own = |one: &&Mended| {
         one.of == failed.failure.component
             && one.share == failed.test.share
