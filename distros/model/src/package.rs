@@ -103,8 +103,8 @@ impl PartialEq<&str> for PackageName {
     }
 }
 
-/// Name of a package or source package as its distro has it: in a package database, an image's manifest, or a message of
-/// a package manager.
+/// Name of a package or source package as its distro has it: in a package database, an image's manifest, or a message
+/// of a package manager.
 ///
 /// Distros' own rules differ, so this allows more than a [`PackageName`]: any printable word that is not an option.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -120,7 +120,7 @@ fn outside_brackets() -> impl FnMut(char) -> bool {
     }
 }
 
-/// Parses stanzas with `Types: deb`, `URIs`, `Suites: trixie trixie-updates` and `Components`, unless they are disabled.
+/// Parses stanzas with `Types: deb`, `URIs`, `Suites: trixie trixie-updates` and `Components`, except disabled ones.
 fn of_stanzas(text: &str) -> Vec<DebSource> {
     let mut all = Vec::new();
     for stanza in deb822::stanzas(text) {
@@ -157,7 +157,8 @@ mod tests {
     /// apt 2.6.1 reads these lines in the same way, except that it refuses a whole file with an unknown line.
     #[test]
     fn lines_of_one_source_are_read() {
-        let text = "# deb http://x jessie main\ndeb-src http://x woody main\n  deb [arch=amd64 signed-by=/k] http://x/d  trixie main contrib# c\n\
+        let text = "# deb http://x jessie main\ndeb-src http://x woody main\n\
+            \x20 deb [arch=amd64 signed-by=/k] http://x/d  trixie main contrib# c\n\
             deb\thttp://x trixie-security main\ndebx http://x etch main\ndeb broken\ndeb [ never closed\n\
             deb[arch=amd64] http://x sarge main\ndeb [arch=amd64]http://x hamm main\n\
             deb cdrom:[Debian GNU/Linux 12 #1]/ bookworm main\ndeb [ trusted=no ] http://x ./\n";

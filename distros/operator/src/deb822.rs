@@ -1,7 +1,7 @@
 //! Reads control files in the format of deb822(5): stanzas of fields, separated by empty lines.
 //!
-//! dpkg's database, apt's sources and lists, and uploads have this format. As in apt and dpkg, only an empty line ends a
-//! stanza, a line of blanks does not; a line that begins with `#` is a comment.
+//! dpkg's database, apt's sources and lists, and uploads have this format. As in apt and dpkg, only an empty line ends
+//! a stanza, a line of blanks does not; a line that begins with `#` is a comment.
 
 use std::io::{self, BufRead};
 use std::iter::from_fn;

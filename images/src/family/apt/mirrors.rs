@@ -185,7 +185,8 @@ mod tests {
 
     #[test]
     fn mirrors_are_read_from_deb822_style_sources() {
-        let sources = "Types: deb deb-src\n# why\nURIs: http://mirror.example/debian\nSuites: trixie\n trixie-updates\nComponents: main\n\n\
+        let sources = "Types: deb deb-src\n# why\nURIs: http://mirror.example/debian\nSuites: trixie\n\
+            \x20trixie-updates\nComponents: main\n\n\
             Enabled: no\nTypes: deb\nURIs: http://off.example/debian\nSuites: trixie\nComponents: main\n\n\
             Types: deb\nURIs: http://mirror.example/debian-security\nSuites: trixie-security\nComponents: main\n";
         let folder = machine(&[("etc/apt/sources.list.d/debian.sources", sources)]);
