@@ -94,7 +94,7 @@ impl SetupError {
     pub fn missing_package(&self) -> Option<&str> {
         match self {
             SetupError::Image(ImageError { cause, .. }) => match &**cause {
-                ImageErrorKind::PackageMissing { package } => Some(package),
+                ImageErrorKind::PackageMissing { package } => Some(package.as_str()),
                 _ => None,
             },
             _ => None,
@@ -150,7 +150,7 @@ impl PreparedCell {
     /// Returns all installed packages with their versions; empty for this machine.
     pub fn packages(&self) -> BTreeMap<String, PackageVersion> {
         let packages = self.manifest().map(|manifest| manifest.packages.as_slice()).unwrap_or_default();
-        packages.iter().map(|package| (package.name.clone(), package.version.clone())).collect()
+        packages.iter().map(|package| (package.name.to_string(), package.version.clone())).collect()
     }
 
     /// Returns the agent's directory in the environment.

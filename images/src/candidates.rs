@@ -135,7 +135,7 @@ pub(crate) fn derive(job: &mut Job<'_>, plain: &Image, candidates: &Candidates) 
         overlay::apply(folder, &tree, &|| job.runner.check())?;
     }
     job.enter(Phase::Record);
-    manifest.owners = owners::owners(job.family, &tree, job.release);
+    manifest.owners = owners::owners(job.family, &tree, job.release)?;
     job.enter(Phase::Store);
     // From here on nothing writes to the tree.
     compare::link_unchanged(&plain.rootfs(), &tree).context("sharing unchanged files of", &tree)?;

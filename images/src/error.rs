@@ -8,6 +8,7 @@ use crate::progress::Phase;
 use crate::source::Source;
 use model::arch::Arch;
 use model::distro::Target;
+use model::package::NativeName;
 use model::package_manager::PackageManager;
 use model::release::Archive;
 use model::words;
@@ -109,7 +110,7 @@ pub enum ImageErrorKind {
     #[error("package `{package}` was not found in the release's suites or repositories")]
     PackageMissing {
         /// The package.
-        package: String,
+        package: NativeName,
     },
     /// The mirror does not respond.
     #[error("the mirror cannot be reached: {detail}")]

@@ -26,12 +26,11 @@ use crate::runner::{self, Runner};
 use crate::tree;
 use model::distro::DistroId;
 use model::kernel::KernelRelease;
-use model::package::PackageName;
+use model::package::{Package, PackageName};
 use model::package_manager::PackageManager;
 use model::redact::Redactor;
 use model::release::Release;
 use operator::os_release::OsRelease;
-use operator::packages::Package;
 use operator::process::sandbox::Network;
 use root::{InsidePath, Root};
 use std::collections::BTreeSet;
@@ -135,7 +134,7 @@ pub(crate) trait PackageFamily: Sync {
     ) -> Result<Vec<PackageOrigin>, Failure>;
 
     /// Returns the owners of paths of a tree.
-    fn owners(&self, tree: &Path, paths: &[InsidePath]) -> Vec<PathOwner>;
+    fn owners(&self, tree: &Path, paths: &[InsidePath]) -> Result<Vec<PathOwner>, Failure>;
 
     /// Makes the initrd for a tree's kernel with the tree's own tool; returns its path in the tree.
     fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &KernelRelease) -> Result<String, Failure>;

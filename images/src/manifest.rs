@@ -6,8 +6,7 @@ use crate::source::Source;
 use jiff::Timestamp;
 use model::arch::Arch;
 use model::distro::{DistroId, ReleaseVersion};
-use model::package::{PackageName, PackageVersion};
-use operator::packages::Package;
+use model::package::{NativeName, Package, PackageName, PackageVersion};
 use root::InsidePath;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -98,7 +97,7 @@ pub struct PathOwner {
     /// Path inside the tree with all symlinks resolved; `None` if no such file exists.
     pub resolved: Option<InsidePath>,
     /// Package that owns the path, or else the resolved file.
-    pub package: Option<String>,
+    pub package: Option<NativeName>,
 }
 
 /// Duration of a phase.

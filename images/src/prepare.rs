@@ -281,7 +281,7 @@ fn record(
         requested: requested.to_vec(),
         packages,
         origins,
-        owners: owners::owners(job.family, &tree, job.release),
+        owners: owners::owners(job.family, &tree, job.release)?,
         timings: Vec::new(),
     })
 }

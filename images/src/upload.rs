@@ -7,6 +7,7 @@
 use crate::digest;
 use crate::family;
 use crate::packed::is_plain_file;
+use operator::deb822::{self, Field};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -83,7 +84,7 @@ fn of_changes(file: &Path) -> Result<Vec<PathBuf>, UploadError> {
     let text = text(file)?;
     let listed = field(&text, "Checksums-Sha256").ok_or_else(|| form("expected the field Checksums-Sha256"))?;
     let mut found = Vec::new();
-    for line in listed.lines().map(str::trim).filter(|line| !line.is_empty()) {
+    for line in listed.lines().filter(|line| !line.is_empty()) {
         let words: Vec<&str> = line.split_whitespace().collect();
         let [sha256, _, name] = words[..] else {
             return Err(form("expected a checksum, a size and a name in each line of Checksums-Sha256"));
@@ -114,9 +115,9 @@ fn of_source(file: &Path) -> Result<Vec<PathBuf>, UploadError> {
     let form = |reason: String| UploadError::Form { path: file.to_owned(), reason };
     let text = text(file)?;
     let lacks = |name: &str| form(format!("expected the field {name}"));
-    let version = field(&text, "Version").ok_or_else(|| lacks("Version"))?.trim().to_owned();
+    let version = field(&text, "Version").ok_or_else(|| lacks("Version"))?.first_line();
     // File names have no epoch.
-    let version = version.split_once(':').map_or(version.as_str(), |(_, rest)| rest).to_owned();
+    let version = version.split_once(':').map_or(version, |(_, rest)| rest);
     let binaries = field(&text, "Binary").ok_or_else(|| lacks("Binary"))?;
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let read = |source| UploadError::Read { path: folder.to_owned(), source };
@@ -125,7 +126,8 @@ fn of_source(file: &Path) -> Result<Vec<PathBuf>, UploadError> {
         beside.extend(entry.map_err(read)?.file_name().into_string().ok());
     }
     beside.sort();
-    let names: Vec<&str> = binaries.split([',', '\n']).map(str::trim).filter(|name| !name.is_empty()).collect();
+    let names: Vec<&str> =
+        binaries.lines().flat_map(|line| line.split(',')).map(str::trim).filter(|name| !name.is_empty()).collect();
     let is_of = |file: &&String| {
         let parts = file.strip_suffix(".deb").map(|stem| stem.splitn(3, '_').collect::<Vec<_>>()).unwrap_or_default();
         matches!(parts[..], [name, file_version, _] if file_version == version && names.contains(&name))
@@ -153,16 +155,9 @@ fn text(path: &Path) -> Result<String, UploadError> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Returns the value of a field, with its continuation lines.
-fn field(text: &str, name: &str) -> Option<String> {
-    let mut lines = text.lines().skip_while(|line| !is_field(line, name));
-    let (_, first) = lines.next()?.split_once(':')?;
-    let rest = lines.take_while(|line| line.starts_with([' ', '\t']));
-    Some(std::iter::once(first).chain(rest).collect::<Vec<_>>().join("\n"))
-}
-
-fn is_field(line: &str, name: &str) -> bool {
-    line.split_once(':').is_some_and(|(found, _)| found.eq_ignore_ascii_case(name))
+/// Returns the first field of a name; the file's signature makes stanzas of its own.
+fn field<'t>(text: &'t str, name: &str) -> Option<Field<'t>> {
+    deb822::stanzas(text).find_map(|stanza| stanza.field(name))
 }
 
 #[cfg(test)]

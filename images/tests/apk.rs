@@ -174,10 +174,10 @@ fn apk_is_called_with_the_expected_arguments() {
     let plain = format!("{SETTINGS} add --simulate e2fsprogs kq-hello\n{SETTINGS} add e2fsprogs kq-hello\n");
     assert_eq!(invocations(&image), plain);
     let package = image.manifest.package("kq-hello").unwrap();
-    assert_eq!([package.version.as_str(), package.arch.as_str(), &package.source], ["1.0-r0", "x86_64", "kq"]);
+    assert_eq!([package.version.as_str(), package.arch.as_str(), package.source.as_str()], ["1.0-r0", "x86_64", "kq"]);
     let origin = image.manifest.origins.iter().find(|o| o.package == "kq-hello").unwrap();
     assert_eq!(origin.suites, ["main"]);
-    assert_eq!(image.manifest.owner("/usr/share/kq-hello/mark").unwrap().package.as_deref(), Some("kq-hello"));
+    assert_eq!(image.manifest.owner("/usr/share/kq-hello/mark").unwrap().package, Some("kq-hello".parse().unwrap()));
     assert!(!image.dir.join("archives").exists(), "packages were left");
     assert!(!image.rootfs().join("var/cache/kata-qualify").exists(), "a folder for packages was left");
 

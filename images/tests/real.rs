@@ -62,7 +62,7 @@ fn trixie_becomes_a_tree_with_a_kernel_and_an_initramfs() {
     let manifest = &image.manifest;
     assert_eq!(manifest.source, Source::Bootstrap);
     assert!(manifest.package("qemu-system-x86").unwrap().version.as_str().starts_with("1:10."));
-    assert_eq!(manifest.owner("/usr/libexec/virtiofsd").unwrap().package.as_deref(), Some("virtiofsd"));
+    assert_eq!(manifest.owner("/usr/libexec/virtiofsd").unwrap().package, Some("virtiofsd".parse().unwrap()));
     assert!(
         manifest.origins.iter().all(|o| o.suites.iter().any(|s| s.starts_with("trixie"))),
         "{:?}",

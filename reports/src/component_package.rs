@@ -2,6 +2,7 @@
 
 use crate::installed::InstalledPackage;
 use crate::matrix::CellReport;
+use model::package::PackageName;
 use model::release::Release;
 use suites::outcome::Component;
 
@@ -9,11 +10,10 @@ use suites::outcome::Component;
 ///
 /// For a kernel, returns the package of the kernel that ran instead of the one that only depends on the newest, if the
 /// cell's image has it.
-pub(crate) fn binary(release: &Release, cell: Option<&CellReport>, component: Component) -> Option<String> {
+pub(crate) fn binary(release: &Release, cell: Option<&CellReport>, component: Component) -> Option<PackageName> {
     let kernel = cell.and_then(|cell| cell.facts.as_ref()?.kernel.as_ref()).filter(|_| component == Component::Kernel);
-    let image = kernel.map(|kernel| format!("{KERNEL}{kernel}"));
-    let image = image.filter(|name| cell.is_some_and(|cell| installed(cell, name).is_some()));
-    image.or_else(|| release.packages_of(component).first().map(ToString::to_string))
+    let image = kernel.and_then(|kernel| installed(cell?, &format!("{KERNEL}{kernel}")));
+    image.map(|package| package.name.clone()).or_else(|| release.packages_of(component).first().cloned())
 }
 
 /// Prefix of packages that have a kernel's version in their name.
@@ -26,7 +26,7 @@ pub(crate) fn is_of_a_kernel(binary: &str) -> bool {
 
 /// Returns a package in a cell's image, if the image's manifest is kept.
 pub(crate) fn installed<'c>(cell: &'c CellReport, binary: &str) -> Option<&'c InstalledPackage> {
-    cell.packages.iter().find(|package| package.name == binary)
+    cell.packages.iter().find(|package| package.name == *binary)
 }
 
 /// Returns the source package that takes the bugs of another one: for a signed kernel, the package that the kernel is

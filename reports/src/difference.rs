@@ -15,6 +15,7 @@ use crate::standing::{Change, Effect, ProfileStanding, Standings, compare};
 use crate::verdict::Judgement;
 use model::profile::ProfileName;
 use model::test_id::TestId;
+use model::package::{PackageName, PackageVersion};
 use model::verified::Verdict;
 use serde::Serialize;
 use side::Known;
@@ -117,9 +118,9 @@ struct SignatureTurn {
 #[serde(rename_all = "kebab-case")]
 struct PackageTurn {
     cell: CellId,
-    name: String,
-    was: Option<String>,
-    is: Option<String>,
+    name: PackageName,
+    was: Option<PackageVersion>,
+    is: Option<PackageVersion>,
 }
 
 impl Difference {
@@ -325,9 +326,9 @@ fn package_turns(before: &Side, after: &Side) -> Vec<PackageTurn> {
         all.extend(differing.into_iter().filter(|package| then.both_know(now, package.name)).map(|package| {
             PackageTurn {
                 cell: cell.clone(),
-                name: package.name.to_owned(),
-                was: package.then.map(str::to_owned),
-                is: package.now.map(str::to_owned),
+                name: package.name.clone(),
+                was: package.then.cloned(),
+                is: package.now.cloned(),
             }
         }));
     }

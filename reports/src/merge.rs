@@ -224,7 +224,8 @@ impl Basics {
             all.push(format!("{} and {}", basis(self), basis(other)));
         }
         for PackageChange { name, then, now } in differing(&self.versions, &other.versions) {
-            all.push(format!("{name} {} and {}", then.unwrap_or("none"), now.unwrap_or("none")));
+            let [then, now] = [then, now].map(|version| version.map_or("none", PackageVersion::as_str));
+            all.push(format!("{name} {then} and {now}"));
         }
         for (differ, what) in [
             (self.kernel != other.kernel, "kernels"),

@@ -4,39 +4,55 @@
 //! Two versions are the same or they are not. Only their package manager can say which one is later
 //! ([`model::version_order`]), and nothing here asks for that.
 
-use model::package::PackageVersion;
-use std::borrow::Borrow;
+use model::package::{PackageName, PackageVersion};
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A package's version then and now; `None` if it was not installed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PackageChange<'m> {
     /// The package's name.
-    pub name: &'m str,
+    pub name: &'m PackageName,
     /// The version then.
-    pub then: Option<&'m str>,
+    pub then: Option<&'m PackageVersion>,
     /// The version now.
-    pub now: Option<&'m str>,
+    pub now: Option<&'m PackageVersion>,
 }
 
 impl PackageChange<'_> {
     /// Formats the change: `1:10.0 → 1:10.1`.
     pub fn turn(&self) -> String {
-        format!("{} → {}", self.then.unwrap_or("not there"), self.now.unwrap_or("not there"))
+        let [then, now] = [self.then, self.now].map(|version| version.map_or("not there", PackageVersion::as_str));
+        format!("{then} → {now}")
+    }
+}
+
+/// The order is that of the texts: it makes lists the same each time, and says nothing about which version is later.
+impl Ord for PackageChange<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let by_text = |a: Option<&PackageVersion>, b: Option<&PackageVersion>| {
+            a.map(PackageVersion::as_str).cmp(&b.map(PackageVersion::as_str))
+        };
+        self.name
+            .cmp(other.name)
+            .then_with(|| by_text(self.then, other.then))
+            .then_with(|| by_text(self.now, other.now))
+    }
+}
+
+impl PartialOrd for PackageChange<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
 /// Returns the packages whose versions differ, by name.
-pub(crate) fn differing<'m, N: Ord + Borrow<str>>(
-    then: &'m BTreeMap<N, PackageVersion>,
-    now: &'m BTreeMap<N, PackageVersion>,
+pub(crate) fn differing<'m>(
+    then: &'m BTreeMap<PackageName, PackageVersion>,
+    now: &'m BTreeMap<PackageName, PackageVersion>,
 ) -> Vec<PackageChange<'m>> {
-    let names: BTreeSet<&'m N> = then.keys().chain(now.keys()).collect();
-    let one = |name: &'m N| PackageChange {
-        name: name.borrow(),
-        then: then.get::<N>(name).map(PackageVersion::as_str),
-        now: now.get::<N>(name).map(PackageVersion::as_str),
-    };
+    let names: BTreeSet<&PackageName> = then.keys().chain(now.keys()).collect();
+    let one = |name: &'m PackageName| PackageChange { name, then: then.get(name), now: now.get(name) };
     names.into_iter().map(one).filter(|package| package.then != package.now).collect()
 }
 
@@ -46,15 +62,15 @@ mod tests {
 
     #[test]
     fn packages_on_only_one_side_count_as_differing() {
-        let versions = |all: &[(&str, &str)]| -> BTreeMap<String, PackageVersion> {
-            all.iter().map(|(name, version)| ((*name).to_owned(), version.parse().unwrap())).collect()
+        let versions = |all: &[(&str, &str)]| -> BTreeMap<PackageName, PackageVersion> {
+            all.iter().map(|(name, version)| (name.parse().unwrap(), version.parse().unwrap())).collect()
         };
         let then = versions(&[("a", "1"), ("b", "1"), ("c", "1")]);
         let now = versions(&[("b", "1"), ("c", "0:1"), ("d", "2")]);
-        let found: Vec<_> = differing(&then, &now).into_iter().map(|p| (p.name, p.then, p.now)).collect();
-        // dpkg treats these versions as equal, but they are different packages.
-        let expected = [("a", Some("1"), None), ("c", Some("1"), Some("0:1")), ("d", None, Some("2"))];
-        assert_eq!(found, expected);
+        let found = differing(&then, &now);
+        let shown: Vec<String> = found.iter().map(|package| format!("{}: {}", package.name, package.turn())).collect();
+        // dpkg treats 1 and 0:1 as equal, but they are different packages.
+        assert_eq!(shown, ["a: 1 → not there", "c: 1 → 0:1", "d: not there → 2"]);
         assert_eq!(differing(&then, &then), []);
     }
 }

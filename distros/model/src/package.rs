@@ -14,7 +14,7 @@ const MAX_BYTES: usize = 200;
 /// Name of a package in a form that is safe to pass to a package manager: no option, path, address or shell syntax.
 ///
 /// Names reach package managers' command lines, so a text becomes a `PackageName` only after validation.
-/// Names from a package database are not of this type: they are shown and compared, but never passed to a program.
+/// Names from a package database are a [`NativeName`] instead, which allows more.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct PackageName(String);
@@ -45,6 +45,12 @@ pub fn is_plain(text: &str) -> bool {
         && !text.contains("..")
         && !text.contains("//")
         && !text.contains(":/")
+}
+
+/// Whether a text is one printable word.
+fn is_word(text: &str) -> bool {
+    let is_shown = |c: char| !(c.is_whitespace() || is_unprintable(c) || is_direction_control(c));
+    !text.is_empty() && text.chars().all(is_shown)
 }
 
 impl FromStr for PackageName {
@@ -97,6 +103,122 @@ impl PartialEq<&str> for PackageName {
     }
 }
 
+/// Name of a package or source package as its distro has it: in a package database, an image's manifest, or a message
+/// of a package manager.
+///
+/// Distros' own rules differ, so this allows more than a [`PackageName`]: any printable word that is not an option.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct NativeName(String);
+
+/// Error for a text that cannot be the name of a package in any distro.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a package name: expected one printable word that does not begin with a hyphen")]
+pub struct NotANativeName(String);
+
+impl NativeName {
+    /// Returns the text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for NativeName {
+    type Err = NotANativeName;
+
+    fn from_str(text: &str) -> Result<NativeName, NotANativeName> {
+        match is_word(text) && !text.starts_with('-') {
+            true => Ok(NativeName(text.to_owned())),
+            false => Err(NotANativeName(text.chars().take(40).collect())),
+        }
+    }
+}
+
+impl TryFrom<String> for NativeName {
+    type Error = NotANativeName;
+
+    fn try_from(text: String) -> Result<NativeName, NotANativeName> {
+        text.parse()
+    }
+}
+
+impl From<PackageName> for NativeName {
+    fn from(name: PackageName) -> NativeName {
+        NativeName(name.0)
+    }
+}
+
+impl fmt::Display for NativeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+// For lookups in maps by text.
+impl Borrow<str> for NativeName {
+    fn borrow(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl PartialEq<str> for NativeName {
+    fn eq(&self, other: &str) -> bool {
+        self.as_str() == other
+    }
+}
+
+impl PartialEq<&str> for NativeName {
+    fn eq(&self, other: &&str) -> bool {
+        self.as_str() == *other
+    }
+}
+
+/// An architecture under its package manager's name: `amd64`, `x86_64`, `noarch`, `any`.
+///
+/// Empty if the database does not have it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PackageArch(String);
+
+impl PackageArch {
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for PackageArch {
+    fn from(name: &str) -> PackageArch {
+        PackageArch(name.to_owned())
+    }
+}
+
+/// An installed package, as listed in images' manifests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Package {
+    /// The name in the database: `qemu-system-x86`.
+    pub name: NativeName,
+    /// The version with the epoch, if there is one: `17:9.1.0-15.el9`.
+    pub version: PackageVersion,
+    /// Its architecture.
+    pub arch: PackageArch,
+    /// The source package's name, or the common name of packages that are built together: `qemu`.
+    pub source: NativeName,
+}
+
+/// Returns the packages that an image's manifest lists; entries that are no packages are left out.
+///
+/// This is for readers of a stranger's manifest, or of one of another version. `images` has all of a manifest.
+///
+/// # Errors
+///
+/// Fails if the text is not JSON.
+pub fn packages_in_manifest(text: &[u8]) -> serde_json::Result<Vec<Package>> {
+    let mut manifest: serde_json::Value = serde_json::from_slice(text)?;
+    let listed = manifest.get_mut("packages").and_then(serde_json::Value::as_array_mut).map(std::mem::take);
+    Ok(listed.unwrap_or_default().into_iter().filter_map(|entry| serde_json::from_value(entry).ok()).collect())
+}
+
 /// Version of a package as its package manager writes it: one printable word that is not an address.
 ///
 /// Versions compare only for equality; their order depends on the package manager.
@@ -130,8 +252,7 @@ impl FromStr for PackageVersion {
     type Err = NotAPackageVersion;
 
     fn from_str(text: &str) -> Result<PackageVersion, NotAPackageVersion> {
-        let shown = |c: char| !(c.is_whitespace() || is_unprintable(c) || is_direction_control(c));
-        match !text.is_empty() && text.len() <= MAX_BYTES && text.chars().all(shown) && !text.contains("://") {
+        match is_word(text) && text.len() <= MAX_BYTES && !text.contains("://") {
             true => Ok(PackageVersion(text.to_owned())),
             false => Err(NotAPackageVersion(text.chars().take(40).collect())),
         }
@@ -178,6 +299,30 @@ mod tests {
             let error = wrong.parse::<PackageName>().unwrap_err().to_string();
             assert!(error.contains("is not a package name") && !error.contains(['\n', '\u{1b}']), "{error}");
         }
+    }
+
+    #[test]
+    fn a_native_name_is_one_printable_word_that_is_no_option() {
+        for name in ["qemu-system-x86", "perl(Carp)", "libstdc++6", "_x", "ä", "app-emulation/qemu"] {
+            assert_eq!(name.parse::<NativeName>().unwrap(), name);
+        }
+        for wrong in ["", "-o", "a b", "a\n", "a\u{1b}[m", "a\u{202e}"] {
+            let error = wrong.parse::<NativeName>().unwrap_err().to_string();
+            assert!(error.contains("is not a package name") && !error.contains(['\n', '\u{1b}']), "{error}");
+        }
+        let name: NativeName = serde_json::from_str("\"perl(Carp)\"").unwrap();
+        assert_eq!(serde_json::to_string(&name).unwrap(), "\"perl(Carp)\"");
+        assert!(serde_json::from_str::<NativeName>("\"-o\"").is_err());
+    }
+
+    #[test]
+    fn the_packages_of_a_manifest_are_read_one_by_one() {
+        let text = r#"{"format": 9, "packages": [{"name": "qemu", "version": "1", "arch": "", "source": "q"},
+            {"name": "-o", "version": "1", "arch": "", "source": "q"}, 7]}"#;
+        let found = packages_in_manifest(text.as_bytes()).unwrap();
+        assert_eq!(found.iter().map(|package| package.name.as_str()).collect::<Vec<_>>(), ["qemu"]);
+        assert_eq!(packages_in_manifest(b"{}").unwrap(), []);
+        assert!(packages_in_manifest(b"").is_err());
     }
 
     #[test]

@@ -138,6 +138,26 @@ impl Questions {
     pub fn version_in<'a>(&self, output: &'a str, name: &str) -> &'a str {
         (self.read)(output, name)
     }
+
+    /// Extracts the package's name, without its architecture, from the output of the query for a file's owner; `None`
+    /// if no package owns the file.
+    pub fn owner_in<'a>(&self, output: &'a str) -> Option<&'a str> {
+        // dpkg names the package that diverts a file before the file's owner: `diversion by dash from: /bin/sh`.
+        let mut lines = output.lines().filter(|line| !line.starts_with("diversion by "));
+        let first_word = |line: &'a str| line.split([':', ',', ' ']).next().filter(|word| !word.is_empty());
+        lines.find_map(first_word)
+    }
+}
+
+/// Returns the paths under which a package may list a file that is not a link: its own, and the one before or after the
+/// /usr merge.
+pub fn usr_merge_names(path: &str) -> impl Iterator<Item = String> {
+    let is_merged = |path: &str| ["/bin/", "/sbin/", "/lib"].iter().any(|folder| path.starts_with(folder));
+    let other = match path.strip_prefix("/usr").filter(|rest| is_merged(rest)) {
+        Some(rest) => Some(rest.to_owned()),
+        None => is_merged(path).then(|| format!("/usr{path}")),
+    };
+    std::iter::once(path.to_owned()).chain(other)
 }
 
 const DPKG: Questions = Questions {
@@ -270,6 +290,29 @@ mod tests {
         assert_eq!(read(PackageManager::Apk, "qemu-10.0.3-r1 description:\n", "qemu-img"), "");
         let query = PackageManager::Dnf.questions().unwrap().exact_version(qemu);
         assert_eq!((&query[..2], query.last().copied()), (&["rpm", "-q"][..], Some(qemu)));
+    }
+
+    #[test]
+    fn the_owner_of_a_file_is_parsed_from_the_query_output() {
+        let owner = |manager: PackageManager, output| manager.questions().unwrap().owner_in(output);
+        assert_eq!(owner(PackageManager::Apt, "qemu-utils:amd64: /usr/bin/qemu-img\n"), Some("qemu-utils"));
+        let diverted = "diversion by dash from: /bin/sh\ndiversion by dash to: /bin/sh.distrib\ndash: /bin/sh\n";
+        assert_eq!(owner(PackageManager::Apt, diverted), Some("dash"));
+        assert_eq!(owner(PackageManager::Dnf, "qemu-kvm-core: \n"), Some("qemu-kvm-core"));
+        assert_eq!(owner(PackageManager::Pacman, "qemu-base\n"), Some("qemu-base"));
+        assert_eq!(owner(PackageManager::Apk, "\n"), None);
+    }
+
+    #[test]
+    fn a_file_has_names_before_and_after_the_usr_merge() {
+        for (path, expected) in [
+            ("/usr/bin/kvm", &["/usr/bin/kvm", "/bin/kvm"][..]),
+            ("/lib64/ld.so", &["/lib64/ld.so", "/usr/lib64/ld.so"]),
+            ("/usr/share/x", &["/usr/share/x"]),
+            ("/boot/vmlinuz", &["/boot/vmlinuz"]),
+        ] {
+            assert_eq!(usr_merge_names(path).collect::<Vec<_>>(), expected);
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Order of two versions of a package, as its package manager compares them.
 
+use crate::package::PackageVersion;
 use crate::package_manager::PackageManager;
 use std::cmp::Ordering;
 
@@ -17,6 +18,13 @@ pub fn compare(manager: PackageManager, a: &str, b: &str) -> Ordering {
         PackageManager::Apk | PackageManager::Emerge => dpkg(&with_dpkg_prereleases(a), &with_dpkg_prereleases(b)),
         PackageManager::Apt | PackageManager::Nix | PackageManager::ImageBased => dpkg(a, b),
     }
+}
+
+/// Whether two texts are the same version, for any package manager: an epoch of 0 can be left out, as in the index of a
+/// repository whose package has an explicit one.
+pub fn is_same(a: &PackageVersion, b: &PackageVersion) -> bool {
+    let [a, b] = [a, b].map(PackageVersion::as_str).map(|version| version.strip_prefix("0:").unwrap_or(version));
+    a == b
 }
 
 /// Compares `[epoch:]version[-release]` like rpm.
@@ -134,6 +142,13 @@ mod tests {
             PackageManager::Apk,
             &["9.1.2_rc1-r0", "9.1.2-r1", "9.1.2-r10", "9.1.2a-r0", "9.1.2_p1-r0", "9.1.10-r0"],
         );
+    }
+
+    #[test]
+    fn an_epoch_of_zero_makes_no_other_version() {
+        let is_same = |a: &str, b: &str| is_same(&a.parse().unwrap(), &b.parse().unwrap());
+        assert!(is_same("0:2-1", "2-1") && is_same("1:2-1", "1:2-1"));
+        assert!(!is_same("1:2-1", "2-1") && !is_same("2-1", "2-2"));
     }
 
     proptest::proptest! {

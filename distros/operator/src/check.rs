@@ -157,17 +157,71 @@ pub fn stated(record: &Record, entry: &ReleaseEntry, arch: Arch) -> Vec<StatedCo
     all
 }
 
-/// Looks for one component; kernels are ordered by the rules of `manager`, the record's package manager.
+/// Looks for components; kernels are ordered by the rules of `manager`, the record's package manager.
 ///
 /// # Errors
 ///
 /// Fails if the package database cannot be queried.
-pub fn component(
+pub fn components(
+    root: &Root,
+    manager: PackageManager,
+    packages: Option<&Packages<'_>>,
+    stated: &[&StatedComponent],
+) -> Result<Vec<ComponentStatus>, QueryError> {
+    let files =
+        stated.iter().map(|stated| ComponentFile::find(root, manager, stated)).collect::<Result<Vec<_>, _>>()?;
+    let paths: Vec<&Path> = files.iter().filter_map(|file| file.path.as_deref()).collect();
+    let mut owners = match packages {
+        Some(packages) => packages.owners(&paths)?.into_iter(),
+        None => Vec::new().into_iter(),
+    };
+    let mut all = Vec::new();
+    for (stated, file) in stated.iter().zip(files) {
+        let owner = file.path.as_ref().and_then(|_| owners.next().flatten());
+        all.push(component(root, manager, packages, stated, file, owner)?);
+    }
+    Ok(all)
+}
+
+/// The result of looking for the file of a component.
+struct ComponentFile {
+    /// The path as in the record, or of the newest kernel image.
+    path: Option<PathBuf>,
+    /// The reason why it is not known whether there is such a file.
+    unreadable: Option<RootError>,
+}
+
+impl ComponentFile {
+    fn find(root: &Root, manager: PackageManager, stated: &StatedComponent) -> Result<ComponentFile, QueryError> {
+        let looked = match (&stated.path, stated.kind) {
+            (Some(pattern), ComponentKind::Kernel) => {
+                let packages = stated.packages.as_deref().unwrap_or_default();
+                match newest(root, pattern, packages, Some(manager)) {
+                    Err(QueryError::Read(error)) => Err(error),
+                    kernel => Ok(kernel?.map(|k| k.path)),
+                }
+            }
+            (Some(path), kind) if kind.is_data() => file(root, path),
+            (Some(path), _) => program(root, path),
+            (None, _) => Ok(None),
+        };
+        Ok(match looked {
+            Ok(path) => ComponentFile { path, unreadable: None },
+            Err(error) => ComponentFile { path: None, unreadable: Some(error) },
+        })
+    }
+}
+
+/// Returns the state of a component, given its file and the file's owner.
+fn component(
     root: &Root,
     manager: PackageManager,
     packages: Option<&Packages<'_>>,
     stated: &StatedComponent,
+    file: ComponentFile,
+    owner: Option<Installed>,
 ) -> Result<ComponentStatus, QueryError> {
+    let ComponentFile { path: found, unreadable } = file;
     let mut wanted = Vec::new();
     for name in stated.packages.iter().flatten() {
         let installed = match packages {
@@ -176,29 +230,10 @@ pub fn component(
         };
         wanted.push(WantedPackage { name: name.clone(), installed });
     }
-    let looked = match (&stated.path, stated.kind) {
-        (Some(pattern), ComponentKind::Kernel) => {
-            let packages = stated.packages.as_deref().unwrap_or_default();
-            match newest(root, pattern.as_str(), packages, Some(manager)) {
-                Err(QueryError::Read(error)) => Err(error),
-                kernel => Ok(kernel?.map(|k| k.path)),
-            }
-        }
-        (Some(path), kind) if kind.is_data() => file(root, path),
-        (Some(path), _) => program(root, path),
-        (None, _) => Ok(None),
-    };
-    let (found, unreadable) = match looked {
-        Ok(found) => (found, None),
-        Err(error) => (None, Some(error)),
-    };
-    let owner = match (&found, packages) {
-        (Some(path), Some(packages)) => packages.owner(path)?,
-        _ => None,
-    };
     let all_installed = !wanted.is_empty() && wanted.iter().all(|w| !w.installed.is_empty());
     let vmm = match &stated.part_of {
-        Some(vmm) => Some(component(root, manager, packages, vmm)?),
+        // Only its presence matters, and not whose file it is.
+        Some(vmm) => Some(component(root, manager, packages, vmm, ComponentFile::find(root, manager, vmm)?, None)?),
         None => None,
     };
     let presence_if = |yes: bool| if yes { Presence::Installed } else { Presence::NotInstalled };
@@ -320,12 +355,13 @@ mod tests {
             path: Some(program.as_path().try_into().unwrap()),
             path_confidence: Confidence::Documented,
         };
-        let found = component(&Root::default(), PackageManager::Apt, None, &stated).unwrap();
+        let look = || components(&Root::default(), PackageManager::Apt, None, &[&stated]).unwrap().remove(0);
+        let found = look();
         assert!(found.installed);
         assert_eq!(found.version, None);
         assert!(!ran.exists(), "it was run");
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o644)).unwrap();
-        let found = component(&Root::default(), PackageManager::Apt, None, &stated).unwrap();
+        let found = look();
         assert!(!found.installed);
         assert!(found.problem.unwrap().ends_with("is not an executable file"));
     }

@@ -4,7 +4,6 @@
 //! them, otherwise the answer is both. A system without its own record borrows a relative's, by `PLATFORM_ID` or
 //! `ID_LIKE`, and the answer says so; a system that differs too much from the relative it names borrows nothing.
 
-mod apt_sources;
 mod built_for;
 mod derivative;
 mod own_record;
@@ -14,6 +13,7 @@ pub use built_for::{BuiltFor, ForeignArch, built_for};
 pub use derivative::Derivative;
 pub use own_record::{OwnRecord, own_record};
 
+use crate::apt_sources::{self, DebSource};
 use crate::os_release::OsRelease;
 use model::database::{Database, DatabaseError};
 use model::distro::{DistroId, ReleaseVersion, Target};
@@ -21,6 +21,7 @@ use model::record::{Record, ReleaseEntry, known};
 use model::words::list_or;
 use root::{Root, RootError};
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// A system's description of itself, and the matching record and releases.
@@ -147,7 +148,8 @@ pub fn detect(root: &Root, database: &Database) -> Result<Detection, RootError> 
     detection.derivative = derivative::of(root, &os)?;
     let Some((mut releases, fit)) = matching_releases(record, &names) else { return Ok(detection) };
     if let [_, _, ..] = releases.as_slice() {
-        let suites = apt_sources::suites(root)?;
+        let sources = apt_sources::enabled(root)?;
+        let suites: BTreeSet<&str> = sources.iter().map(DebSource::release).collect();
         let named = |r: &&ReleaseEntry| r.names().iter().any(|n| suites.contains(*n));
         let decided: Vec<&ReleaseEntry> = releases.iter().copied().filter(named).collect();
         if !decided.is_empty() {

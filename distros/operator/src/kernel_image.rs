@@ -5,7 +5,7 @@ mod order;
 use crate::packages::{Format, QueryError, dpkg};
 use model::arch::Arch;
 use model::kernel::KernelRelease;
-use model::package::PackageName;
+use model::package::{NativeName, PackageName};
 use model::package_manager::PackageManager;
 use root::{Root, RootError};
 use std::collections::BTreeSet;
@@ -180,7 +180,7 @@ fn named_by(root: &Root, packages: &[PackageName]) -> Result<BTreeSet<String>, Q
     while let Some(package) = pending.pop().filter(|_| seen.len() < 256) {
         if seen.insert(package) {
             let depends = installed.iter().filter(|p| p.package.name == package).flat_map(|p| &p.depends);
-            pending.extend(depends.map(String::as_str).filter(|name| name.starts_with(PREFIX)));
+            pending.extend(depends.map(NativeName::as_str).filter(|name| name.starts_with(PREFIX)));
         }
     }
     Ok(seen.into_iter().filter_map(|name| name.strip_prefix(PREFIX)).map(str::to_owned).collect())

@@ -18,6 +18,8 @@ pub mod requirements;
 pub mod standing;
 
 // The parts of a machine that the calls inspect.
+pub mod apt_sources;
+pub mod deb822;
 #[cfg(feature = "initrd")]
 pub mod initrd;
 pub mod kernel_image;

@@ -14,11 +14,10 @@ pub(crate) use rpm::folder as rpm_folder;
 
 use crate::process::ProcessError;
 use model::arch::Arch;
-use model::package::PackageVersion;
-use model::package_manager::PackageManager;
+use model::package::{NativeName, PackageArch, PackageVersion};
+use model::package_manager::{PackageManager, usr_merge_names};
 use root::{Root, RootError};
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use serde::Serialize;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -36,44 +35,11 @@ impl Budget {
     }
 }
 
-/// An architecture under its package manager's name: `amd64`, `x86_64`, `noarch`, `any`.
-///
-/// Empty if the database does not have it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct PackageArch(String);
-
-impl PackageArch {
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<&str> for PackageArch {
-    fn from(name: &str) -> PackageArch {
-        PackageArch(name.to_owned())
-    }
-}
-
-/// An installed package, as listed in images' manifests.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Package {
-    /// The name in the database: `qemu-system-x86`.
-    pub name: String,
-    /// The version with the epoch, if there is one: `17:9.1.0-15.el9`.
-    pub version: PackageVersion,
-    /// Its architecture.
-    pub arch: PackageArch,
-    /// The source package's name, or the common name of packages that are built together: `qemu`.
-    pub source: String,
-}
-
 /// An installed package.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Installed {
     /// The name in the database.
-    pub package: String,
+    pub package: NativeName,
     /// Its version.
     pub version: PackageVersion,
     /// Its architecture.
@@ -95,11 +61,11 @@ impl Installed {
 /// A package as described by its database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct PackageEntry {
-    name: String,
+    name: NativeName,
     version: PackageVersion,
     arch: PackageArch,
     /// Names that it provides, without versions.
-    provides: Vec<String>,
+    provides: Vec<NativeName>,
 }
 
 /// A syntax error in a database file.
@@ -122,6 +88,16 @@ fn ends_with_a_line(text: &str) -> Result<(), Damage> {
         true => Ok(()),
         false => Err(Damage { line: text.lines().count(), what: "the file ends within a line" }),
     }
+}
+
+/// Parses the name of a package in a line of a database.
+fn name_of(text: &str, line: usize) -> Result<NativeName, Damage> {
+    text.parse().map_err(|_| Damage { line, what: "a name of a package that is not one printable word" })
+}
+
+/// Parses a list of packages, each with a version or without; texts that are no names are left out.
+fn names_in<'t>(list: impl Iterator<Item = &'t str>) -> Vec<NativeName> {
+    list.filter_map(|item| without_version(item.trim()).parse().ok()).collect()
 }
 
 /// Parses the version in a line of a database; `None` for an empty text.
@@ -178,7 +154,7 @@ pub enum QueryError {
 
 /// The known package databases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[cfg_attr(test, derive(Deserialize))]
+#[cfg_attr(test, derive(serde::Deserialize))]
 #[serde(rename_all = "kebab-case")]
 pub enum Format {
     /// Debian's.
@@ -246,15 +222,21 @@ impl Format {
     /// Returns the format's files and the function that reads them.
     fn reader(self) -> FormatReader {
         match self {
-            Format::Dpkg => FormatReader { files: dpkg::FILES, read: |root| listed(dpkg::entries(root)?, dpkg::owner) },
+            Format::Dpkg => {
+                FormatReader { files: dpkg::FILES, read: |root| listed(dpkg::entries(root)?, dpkg::owners_of_names) }
+            }
             Format::Rpm => FormatReader { files: rpm::FILES, read: |root| Ok(Box::new(rpm::RpmDatabase::of(root)?)) },
-            Format::Pacman => {
-                FormatReader { files: pacman::FILES, read: |root| listed(pacman::entries(root)?, pacman::owner) }
+            Format::Pacman => FormatReader {
+                files: pacman::FILES,
+                read: |root| listed(pacman::entries(root)?, pacman::owners_of_names),
+            },
+            Format::Apk => {
+                FormatReader { files: apk::FILES, read: |root| listed(apk::entries(root)?, apk::owners_of_names) }
             }
-            Format::Apk => FormatReader { files: apk::FILES, read: |root| listed(apk::entries(root)?, apk::owner) },
-            Format::Portage => {
-                FormatReader { files: portage::FILES, read: |root| listed(portage::entries(root)?, portage::owner) }
-            }
+            Format::Portage => FormatReader {
+                files: portage::FILES,
+                read: |root| listed(portage::entries(root)?, portage::owners_of_names),
+            },
         }
     }
 }
@@ -272,22 +254,22 @@ trait Answers: fmt::Debug + Send + Sync {
     /// Returns the package of that name, or those that provide it.
     fn installed(&self, name: &str) -> Result<Vec<Installed>, QueryError>;
 
-    /// Returns the package that owns a file, by any of its paths.
-    fn owner(&self, root: &Root, paths: &[String]) -> Result<Option<Installed>, QueryError>;
+    /// Returns the packages that own files, each by any of its names.
+    fn owners(&self, root: &Root, files: &[Vec<String>]) -> Result<Vec<Option<Installed>>, QueryError>;
 }
 
 /// A database that is read as a list of all packages.
 #[derive(Debug)]
 struct Listed {
     entries: Vec<PackageEntry>,
-    owner: Owner,
+    owners: Owners,
 }
 
-/// Finds the name of the package that owns a file, by any of its paths.
-type Owner = fn(&Root, &[String]) -> Result<Option<String>, RootError>;
+/// Finds the names of the packages that own files, each by any of its names; reads the lists of files once.
+type Owners = fn(&Root, &[Vec<String>]) -> Result<Vec<Option<NativeName>>, RootError>;
 
-fn listed(entries: Vec<PackageEntry>, owner: Owner) -> Result<Box<dyn Answers>, QueryError> {
-    Ok(Box::new(Listed { entries, owner }))
+fn listed(entries: Vec<PackageEntry>, owners: Owners) -> Result<Box<dyn Answers>, QueryError> {
+    Ok(Box::new(Listed { entries, owners }))
 }
 
 impl Answers for Listed {
@@ -300,9 +282,10 @@ impl Answers for Listed {
         Ok(self.entries.iter().filter(|e| e.provides.iter().any(|p| p == name)).map(PackageEntry::installed).collect())
     }
 
-    fn owner(&self, root: &Root, paths: &[String]) -> Result<Option<Installed>, QueryError> {
-        let owner = (self.owner)(root, paths)?;
-        Ok(owner.and_then(|name| self.entries.iter().find(|e| e.name == name)).map(PackageEntry::installed))
+    fn owners(&self, root: &Root, files: &[Vec<String>]) -> Result<Vec<Option<Installed>>, QueryError> {
+        let owners = (self.owners)(root, files)?;
+        let entry = |name: NativeName| self.entries.iter().find(|e| e.name == name).map(PackageEntry::installed);
+        Ok(owners.into_iter().map(|owner| owner.and_then(entry)).collect())
     }
 }
 
@@ -355,24 +338,32 @@ impl<'r> Packages<'r> {
     ///
     /// Fails if the database cannot be read.
     pub fn owner(&self, path: &Path) -> Result<Option<Installed>, QueryError> {
-        self.answers.owner(self.root, &names_of(self.root, path))
+        Ok(self.owners(&[path])?.pop().flatten())
     }
+
+    /// Does the same as [`Packages::owner`] for several files; the database's lists of files are read once.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Packages::owner`].
+    pub fn owners(&self, paths: &[&Path]) -> Result<Vec<Option<Installed>>, QueryError> {
+        self.answers.owners(self.root, &names_of_all(self.root, paths))
+    }
+}
+
+/// Returns the names of several files, as [`names_of`] does.
+fn names_of_all(root: &Root, paths: &[&Path]) -> Vec<Vec<String>> {
+    paths.iter().map(|path| names_of(root, path)).collect()
 }
 
 /// Returns the paths under which a package may list a file: its own and its link target, each as before and after the
 /// /usr merge.
 fn names_of(root: &Root, path: &Path) -> Vec<String> {
     let mut names = Vec::new();
-    let mut seen = BTreeSet::new();
     let mut add = |path: &Path| {
         let Some(text) = path.to_str().filter(|t| !t.contains('\n')) else { return };
-        let other = match text.strip_prefix("/usr") {
-            Some(rest) if ["/bin/", "/sbin/", "/lib"].iter().any(|f| rest.starts_with(f)) => Some(rest.to_owned()),
-            _ if ["/bin/", "/sbin/", "/lib"].iter().any(|f| text.starts_with(f)) => Some(format!("/usr{text}")),
-            _ => None,
-        };
-        for name in std::iter::once(text.to_owned()).chain(other) {
-            if seen.insert(name.clone()) {
+        for name in usr_merge_names(text) {
+            if !names.contains(&name) {
                 names.push(name);
             }
         }

@@ -225,7 +225,7 @@ pub fn versions(
         match installed.installed(package.as_str()) {
             // A package that only provides the name has a version of another series.
             Ok(named) => {
-                let named = named.into_iter().filter(|i| *package == *i.package);
+                let named = named.into_iter().filter(|i| *package == *i.package.as_str());
                 found.extend(named.map(|i| (package.clone(), i.version)));
             }
             // After one failure, the program is not asked again.

@@ -116,20 +116,20 @@ mod tests {
     use images::{Image, Manifest, Source};
     use model::arch::Arch;
     use model::database::Database;
-    use operator::packages::Package;
+    use model::package::Package;
     use suites::environment::Claims;
 
     /// Builds a cell from an image with two packages, one of which the record names.
     fn prepared() -> PreparedCell {
         let release = Database::embedded().record("debian").unwrap().release("13", Arch::X86_64).unwrap();
         let [qemu, libc] = ["qemu-system-x86", "libc6"].map(|name| Package {
-            name: name.to_owned(),
+            name: name.parse().unwrap(),
             version: "1:10".parse().unwrap(),
             arch: "amd64".into(),
-            source: format!("source-of-{name}"),
+            source: format!("source-of-{name}").parse().unwrap(),
         });
         let origin = |package: &Package| PackageOrigin {
-            package: package.name.parse().unwrap(),
+            package: package.name.as_str().parse().unwrap(),
             version: package.version.clone(),
             suites: vec!["trixie".to_owned()],
         };

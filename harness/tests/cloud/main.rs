@@ -92,7 +92,7 @@ fn a_cloud_image_becomes_the_base_of_its_release() {
     for package in ["virtiofsd", "qemu-system-x86"] {
         assert!(manifest.package(package).is_some(), "{package}");
     }
-    assert_eq!(manifest.owner("/usr/libexec/virtiofsd").unwrap().package.as_deref(), Some("virtiofsd"));
+    assert_eq!(manifest.owner("/usr/libexec/virtiofsd").unwrap().package, Some("virtiofsd".parse().unwrap()));
     assert!(images::boot::kernel::find(&tree, &release("13")).is_ok());
     assert!(text("usr/sbin/update-grub").contains("exit 1"), "the image's own boot loader was not put back");
 

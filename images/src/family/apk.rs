@@ -26,11 +26,11 @@ use crate::progress::Phase;
 use crate::runner::Runner;
 use crate::tree;
 use model::kernel::KernelRelease;
-use model::package::PackageName;
+use model::package::{Package, PackageName};
 use model::package_manager::PackageManager;
 use model::release::Release;
 use operator::installer::{Installer, failure_reason};
-use operator::packages::{Package, apk};
+use operator::packages::apk;
 use root::{InsidePath, Root};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -135,7 +135,7 @@ impl PackageFamily for Apk {
         Ok(super::offered::origins(packages, all.iter().map(|file| &file.offered)))
     }
 
-    fn owners(&self, tree: &Path, paths: &[InsidePath]) -> Vec<PathOwner> {
+    fn owners(&self, tree: &Path, paths: &[InsidePath]) -> Result<Vec<PathOwner>, Failure> {
         super::installed::owners(tree, paths, apk::owners)
     }
 

@@ -25,11 +25,10 @@ use fetch::Fetch;
 use mirrors::Mirrors;
 use model::distro::DistroId;
 use model::kernel::KernelRelease;
-use model::package::PackageName;
+use model::package::{Package, PackageName};
 use model::package_manager::PackageManager;
 use model::release::Release;
 use operator::installer::{Installer, failure_reason};
-use operator::packages::Package;
 use root::{InsidePath, Root};
 use settings::AptSettings;
 use std::collections::BTreeSet;
@@ -146,7 +145,7 @@ impl PackageFamily for Apt {
         installed::origins(runner, tree, &image_folder.join(fetch::LISTS), packages)
     }
 
-    fn owners(&self, tree: &Path, paths: &[InsidePath]) -> Vec<PathOwner> {
+    fn owners(&self, tree: &Path, paths: &[InsidePath]) -> Result<Vec<PathOwner>, Failure> {
         installed::owners(tree, paths)
     }
 

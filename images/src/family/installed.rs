@@ -3,7 +3,8 @@
 use crate::error::{Failure, ImageErrorKind};
 use crate::manifest::PathOwner;
 use crate::tree;
-use operator::packages::{Package, QueryError};
+use model::package::{NativeName, Package};
+use operator::packages::QueryError;
 use root::{InsidePath, Root};
 use std::io;
 use std::path::Path;
@@ -26,26 +27,44 @@ pub(super) fn query_failure(error: QueryError) -> Failure {
     }
 }
 
-/// Returns the owners of paths according to a database, and the resolved paths in the tree; no owner if the database
-/// cannot be read.
-pub(super) fn owners<E>(
+/// Returns the owners of paths according to a database, and the resolved paths in the tree.
+pub(super) fn owners(
     tree: &Path,
     paths: &[InsidePath],
-    query: impl FnOnce(&Root, &[&Path]) -> Result<Vec<Option<String>>, E>,
-) -> Vec<PathOwner> {
-    let root = Root::new(tree).ok();
+    query: impl FnOnce(&Root, &[&Path]) -> Result<Vec<Option<NativeName>>, QueryError>,
+) -> Result<Vec<PathOwner>, Failure> {
+    let root = tree::open(tree)?;
     let inside: Vec<&Path> = paths.iter().map(InsidePath::as_path).collect();
-    let found = root.as_ref().and_then(|root| query(root, &inside).ok());
-    let packages = found.unwrap_or_else(|| vec![None; paths.len()]);
+    let packages = query(&root, &inside).map_err(query_failure)?;
     let resolved = |path: &Path| {
         // Only root reads a tree here, so a path that cannot be accessed does not exist.
-        let root = root.as_ref().filter(|root| root.look(path).is_ok_and(|found| found.is_some()))?;
+        root.look(path).ok().flatten()?;
         InsidePath::try_from(root.resolve(path).ok()?.as_path()).ok()
     };
-    let owner = |(path, package): (&InsidePath, Option<String>)| PathOwner {
+    let owner = |(path, package): (&InsidePath, Option<NativeName>)| PathOwner {
         path: path.clone(),
         resolved: resolved(path.as_path()),
         package,
     };
-    paths.iter().zip(packages).map(owner).collect()
+    Ok(paths.iter().zip(packages).map(owner).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use operator::packages::{apk, dpkg};
+
+    #[test]
+    fn owners_in_an_unreadable_database_are_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let info = dir.path().join("var/lib/dpkg/info");
+        std::fs::create_dir_all(&info).unwrap();
+        let paths = ["/usr/bin/x".parse().unwrap()];
+        assert_eq!(owners(dir.path(), &paths, dpkg::owners).unwrap()[0].package, None);
+        // Larger than any list that is read.
+        std::fs::File::create(info.join("huge.list")).unwrap().set_len(65 << 20).unwrap();
+        let error = owners(dir.path(), &paths, dpkg::owners).unwrap_err().cause.to_string();
+        assert!(error.contains("huge.list"), "{error}");
+        assert!(owners(dir.path(), &paths, apk::owners).is_err(), "there is no database");
+    }
 }

@@ -1,8 +1,8 @@
 //! Packages that repositories offer.
 
 use crate::manifest::PackageOrigin;
-use model::package::{PackageName, PackageVersion};
-use operator::packages::Package;
+use model::package::{Package, PackageName, PackageVersion};
+use model::version_order::is_same;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A package that a repository, or a suite, offers.
@@ -39,7 +39,7 @@ pub(super) fn origins<'o>(packages: &[Package], offered: impl IntoIterator<Item 
         by_name.entry(&one.name).or_default().push(one);
     }
     let origin = |installed: &Package| {
-        let package = installed.name.parse::<PackageName>().ok()?;
+        let package = installed.name.as_str().parse::<PackageName>().ok()?;
         let mut suites: Vec<String> = Vec::new();
         for one in by_name.get(installed.name.as_str()).into_iter().flatten() {
             if is_same(&one.version, &installed.version) && !suites.contains(&one.repository) {
@@ -49,12 +49,6 @@ pub(super) fn origins<'o>(packages: &[Package], offered: impl IntoIterator<Item 
         Some(PackageOrigin { package, version: installed.version.clone(), suites })
     };
     packages.iter().filter_map(origin).collect()
-}
-
-/// Returns whether two versions are the same: an RPM may have an explicit epoch of 0, which an index omits.
-fn is_same(a: &PackageVersion, b: &PackageVersion) -> bool {
-    let [a, b] = [a, b].map(PackageVersion::as_str).map(|version| version.strip_prefix("0:").unwrap_or(version));
-    a == b
 }
 
 #[cfg(test)]
@@ -69,14 +63,14 @@ mod tests {
             version: version.parse().unwrap(),
         };
         let installed = |name: &str| Package {
-            name: name.to_owned(),
+            name: name.parse().unwrap(),
             version: "0:2-1".parse().unwrap(),
             arch: "x86_64".into(),
-            source: "qemu".to_owned(),
+            source: "qemu".parse().unwrap(),
         };
         // For example for two architectures.
         let offered = [one("core", "1-1"), one("updates", "2-1"), one("updates", "2-1"), one("testing", "2-1")];
-        let found = origins(&["qemu", "local", "no package"].map(installed), &offered);
+        let found = origins(&["qemu", "local", "no~package"].map(installed), &offered);
         assert_eq!(found.iter().map(|origin| origin.package.as_str()).collect::<Vec<_>>(), ["qemu", "local"]);
         assert!(found[1].suites.is_empty());
         assert_eq!(found[0].suites, ["updates", "testing"]);

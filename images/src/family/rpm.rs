@@ -33,12 +33,12 @@ use crate::runner::{Runner, has_program};
 use crate::tree;
 use model::distro::DistroId;
 use model::kernel::KernelRelease;
-use model::package::PackageName;
+use model::package::{Package, PackageName};
 use model::package_manager::PackageManager;
 use model::redact::Redactor;
 use model::release::{Archive, Release};
 use operator::installer::{Installer, failure_reason};
-use operator::packages::{Package, rpm};
+use operator::packages::rpm;
 use root::{InsidePath, Root};
 use sources::Sources;
 use std::collections::BTreeSet;
@@ -224,7 +224,7 @@ impl PackageFamily for Rpm {
         Ok(super::offered::origins(packages, &all))
     }
 
-    fn owners(&self, tree: &Path, paths: &[InsidePath]) -> Vec<PathOwner> {
+    fn owners(&self, tree: &Path, paths: &[InsidePath]) -> Result<Vec<PathOwner>, Failure> {
         super::installed::owners(tree, paths, rpm::owners)
     }
 

@@ -109,11 +109,11 @@ pub(crate) fn is_whole(image: &Image, hello: [&str; 3], suite: &str, leftovers: 
     let manifest = &image.manifest;
     assert_eq!((manifest.source, image.origin), (Source::Bootstrap, ImageOrigin::Built));
     let package = manifest.package("kq-hello").unwrap();
-    assert_eq!([package.version.as_str(), package.arch.as_str(), &package.source], hello);
+    assert_eq!([package.version.as_str(), package.arch.as_str(), package.source.as_str()], hello);
     assert!(manifest.package("kq-library").is_some(), "what is needed was left out");
     let origin = manifest.origins.iter().find(|o| o.package == "kq-hello").unwrap();
     assert_eq!(origin.suites, [suite]);
-    assert_eq!(manifest.owner("/usr/share/kq-hello/mark").unwrap().package.as_deref(), Some("kq-hello"));
+    assert_eq!(manifest.owner("/usr/share/kq-hello/mark").unwrap().package, Some("kq-hello".parse().unwrap()));
     let text = std::fs::read_to_string(image.dir.join("manifest.json")).unwrap();
     assert!(!text.contains("://"), "the manifest names a mirror");
     for leftover in leftovers {

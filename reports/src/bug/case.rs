@@ -59,11 +59,11 @@ pub struct FailedTest<'m> {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Package {
     /// The name of the binary package.
-    pub binary: Option<String>,
+    pub binary: Option<PackageName>,
     /// The name of the source package.
-    pub source: Option<String>,
+    pub source: Option<PackageName>,
     /// The version.
-    pub version: Option<String>,
+    pub version: Option<PackageVersion>,
     /// The suites that the package came from.
     pub suite: Option<String>,
 }
@@ -71,21 +71,21 @@ pub struct Package {
 impl Package {
     /// Returns the name by which people know the package: for a kernel the source package's, because the binary
     /// package's name contains its version.
-    pub fn name(&self) -> Option<&str> {
-        match (self.binary.as_deref(), self.source.as_deref()) {
-            (Some(binary), Some(source)) if is_of_a_kernel(binary) => Some(source),
+    pub fn name(&self) -> Option<&PackageName> {
+        match (self.binary.as_ref(), self.source.as_ref()) {
+            (Some(binary), Some(source)) if is_of_a_kernel(binary.as_str()) => Some(source),
             (binary, source) => binary.or(source),
         }
     }
 
     /// Checks whether its bugs belong to the source package.
     pub fn is_known_by_source(&self) -> bool {
-        self.source.is_some() && self.binary.as_deref().is_none_or(is_of_a_kernel)
+        self.source.is_some() && self.binary.as_ref().is_none_or(|binary| is_of_a_kernel(binary.as_str()))
     }
 
     /// Checks whether it is one of QEMU's packages.
     pub fn is_of_qemu(&self) -> bool {
-        self.source.as_deref().or(self.binary.as_deref()).is_some_and(|name| name.starts_with("qemu"))
+        self.source.as_ref().or(self.binary.as_ref()).is_some_and(|name| name.as_str().starts_with("qemu"))
     }
 }
 
@@ -133,12 +133,13 @@ impl<'m> FailedTest<'m> {
         let facts = self.cell.facts.as_ref();
         let binary = component_package::binary(self.release, Some(self.cell), component);
         let Some(name) = binary else { return Package::default() };
-        let installed = component_package::installed(self.cell, &name);
-        let recorded = || facts?.versions.get(name.as_str()).map(PackageVersion::to_string);
+        let installed = component_package::installed(self.cell, name.as_str());
+        let recorded = || facts?.versions.get(&name).cloned();
         Package {
-            source: installed.map(|package| component_package::source_package_for_bugs(&package.source)),
-            version: installed.map(|package| package.version.to_string()).or_else(recorded),
-            suite: facts.and_then(|facts| facts.suites.get(name.as_str()).cloned()),
+            source: installed
+                .and_then(|it| component_package::source_package_for_bugs(it.source.as_str()).parse().ok()),
+            version: installed.map(|package| package.version.clone()).or_else(recorded),
+            suite: facts.and_then(|facts| facts.suites.get(&name).cloned()),
             binary: Some(name),
         }
     }

@@ -2,6 +2,7 @@
 //! older releases lack.
 
 use model::foreign::qemu::Complaint;
+use model::package::PackageVersion;
 use model::record::Record;
 use std::fmt;
 use suites::outcome::{Component, Failure, FailureDetail};
@@ -28,11 +29,9 @@ impl Series {
     }
 
     /// Parses the series from a package's version, of any distro: `1:10.0.13+ds-0+deb13u1`.
-    pub fn of_package(version: &str) -> Option<Series> {
-        let upstream = version.split_once(':').map_or(version, |(_, rest)| rest);
-        let mut numbers = upstream.split(|c: char| !c.is_ascii_digit());
-        let (major, minor) = (numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
-        Some(Series { major, minor })
+    pub fn of_package(version: &PackageVersion) -> Option<Series> {
+        let numbers = version.numbers();
+        Some(Series { major: *numbers.first()?, minor: numbers.get(1).copied().unwrap_or(0) })
     }
 
     /// Returns the previous series of QEMU.
@@ -48,7 +47,7 @@ impl Series {
         let entries = records.into_iter().flat_map(|record| &record.verified).filter(|entry| !entry.shaped);
         let versions = entries.flat_map(|entry| &entry.versions);
         let qemus = versions.filter(|(package, _)| package.as_str().starts_with("qemu"));
-        qemus.filter_map(|(_, version)| Series::of_package(version.as_str())).max()
+        qemus.filter_map(|(_, version)| Series::of_package(version)).max()
     }
 }
 
@@ -166,10 +165,10 @@ mod tests {
             ("2:10.1.2-1.fc43", Some(Series::new(10, 1))),
             ("1:5.2+dfsg-11+deb11u5", Some(Series::new(5, 2))),
             ("11.1.0-r2", Some(Series::new(11, 1))),
+            ("10-1", Some(Series::new(10, 0))),
             ("rolling", None),
-            ("", None),
         ] {
-            assert_eq!(Series::of_package(version), expected, "{version}");
+            assert_eq!(Series::of_package(&version.parse().unwrap()), expected, "{version}");
         }
     }
 

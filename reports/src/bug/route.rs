@@ -148,7 +148,7 @@ fn newer(failed: &FailedTest<'_>) -> Option<String> {
     let component = failed.failure.component;
     let program = if component == Component::Virtiofsd { "virtiofsd" } else { "QEMU" };
     let package = failed.package();
-    let series = Series::of_package(package.version.as_deref()?)?;
+    let series = Series::of_package(package.version.as_ref()?)?;
     // The daemon in C came with QEMU, and its package has QEMU's version.
     let (own, has) = match component == Component::Virtiofsd && package.is_of_qemu() {
         true => (None, "the C version that was part of QEMU up to 7.2".to_owned()),
@@ -170,7 +170,7 @@ fn distro_or_upstream(failed: &FailedTest<'_>, newest: Option<Series>) -> Route 
     if matches!(failed.test.reproducer, Some(Reproducer::QemuLists)) {
         return Route::new(distro, "The distro decides how its QEMU is built.");
     }
-    let (Some(qemu), Some(newest)) = (failed.package().version.as_deref().and_then(Series::of_package), newest) else {
+    let (Some(qemu), Some(newest)) = (failed.package().version.as_ref().and_then(Series::of_package), newest) else {
         return Route::new(distro, "The version of QEMU, or the newest one, is unknown.");
     };
     let last = newest.before();

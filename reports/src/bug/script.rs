@@ -59,7 +59,7 @@ fn head(failed: &FailedTest<'_>) -> String {
         true => String::new(),
         false => format!("# Needs, by Debian's names, besides: {}; run it as root.\n", needs.join(" ")),
     };
-    let package = failed.package().binary.map(|name| versions(failed.release.package_manager, &name));
+    let package = failed.package().binary.map(|name| versions(failed.release.package_manager, name.as_str()));
     format!(
         "#!/bin/sh
 # {summary}

@@ -11,6 +11,7 @@ use super::shared::asked_for;
 use super::tracker::Destination;
 use crate::views::wording;
 use model::kernel::KernelRelease;
+use model::package::PackageVersion;
 use model::profile::Runtime;
 use suites::outcome::Component;
 use suites::reproducer::Reproducer;
@@ -162,7 +163,7 @@ impl Report<'_> {
         let component = self.failed.failure.component;
         let own = match component {
             Component::Kata => self.sources().iter().find_map(|source| part_of_kata(source)).map(str::to_owned),
-            _ => self.package().name().map(str::to_owned),
+            _ => self.package().name().map(ToString::to_string),
         };
         let head = format!("{}: ", own.unwrap_or_else(|| component.name().to_owned()));
         let most = HEADLINE.saturating_sub(head.chars().count());
@@ -213,7 +214,7 @@ impl Report<'_> {
         let mut row = |name: &str, value: String| lines.push(format!("{name:<12} {value}"));
         if let Some(installed) = installed(&package) {
             row("package", installed);
-            row("source", package.source.unwrap_or_else(|| "unknown".to_owned()));
+            row("source", package.source.map_or("unknown".to_owned(), String::from));
         }
         // Most of Kata's faults concern QEMU.
         let qemu = (failed.failure.component == Component::Kata).then(|| failed.package_of(Component::Qemu));
@@ -363,8 +364,8 @@ impl Report<'_> {
 
 /// Formats a package: `qemu-system-x86 1:10.0 (the release's security suite)`.
 fn installed(package: &Package) -> Option<String> {
-    let name = package.binary.as_deref()?;
-    let version = package.version.as_deref().unwrap_or("of unknown version");
+    let name = package.binary.as_ref()?;
+    let version = package.version.as_ref().map_or("of unknown version", PackageVersion::as_str);
     let suite = package.suite.as_deref().filter(|suite| !suite.is_empty()).map(|suite| format!(" ({suite})"));
     Some(format!("{name} {version}{}", suite.unwrap_or_default()))
 }

@@ -165,9 +165,9 @@ fn run(finding: &Finding, change: impl Fn(&mut Maker)) -> Matrix {
     change(&mut maker);
     let mut matrix = crate::matrix::matrix(&maker.journal, catalogue::tests(), Profile::all());
     let installed = |(name, version, source): &(&str, &str, &str)| InstalledPackage {
-        name: (*name).to_owned(),
+        name: name.parse().unwrap(),
         version: version.parse().unwrap(),
-        source: (*source).to_owned(),
+        source: source.parse().unwrap(),
     };
     matrix.cells[0].packages = packages.iter().map(installed).collect();
     matrix

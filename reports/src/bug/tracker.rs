@@ -4,6 +4,7 @@ use super::case::FailedTest;
 use super::error::BugError;
 use super::form::Form;
 use super::route::{Owner, Route, Ruling};
+use model::package::PackageName;
 use suites::outcome::Component;
 
 /// The destination of a report.
@@ -151,12 +152,12 @@ fn of_distro(failed: &FailedTest<'_>) -> Result<Destination, BugError> {
         return Err(BugError::UnknownTracker { distro: distro.clone() });
     };
     let package = failed.package();
-    let source = package.source.as_deref();
+    let source = package.source.as_ref().map(PackageName::as_str);
     let address = match source {
         Some(source) => tracker.address.replace("{}", source),
         None => tracker.address.replace("/{}", ""),
     };
-    let search = search(tracker, &address, source, package.binary.as_deref());
+    let search = search(tracker, &address, source, package.binary.as_ref().map(PackageName::as_str));
     Ok(Destination {
         form: tracker.form,
         address,

@@ -54,9 +54,9 @@ pub struct Side {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Packages {
     /// All packages, from an image's manifest.
-    All(BTreeMap<String, PackageVersion>),
+    All(BTreeMap<PackageName, PackageVersion>),
     /// Only the packages of components: nothing is known about others.
-    Components(BTreeMap<String, PackageVersion>),
+    Components(BTreeMap<PackageName, PackageVersion>),
 }
 
 impl Side {
@@ -120,7 +120,7 @@ impl Side {
                     {
                         known.failures.entry(signature).or_default().insert(test);
                     }
-                    components.extend(by_text(&entry.versions));
+                    components.extend(entry.versions.clone());
                 }
             }
             if !components.is_empty() {
@@ -202,18 +202,18 @@ impl Packages {
     fn of(cell: &CellReport) -> Packages {
         match cell.packages.is_empty() {
             false => Packages::All(cell.packages.iter().map(|p| (p.name.clone(), p.version.clone())).collect()),
-            true => Packages::Components(cell.facts.iter().flat_map(|facts| by_text(&facts.versions)).collect()),
+            true => Packages::Components(cell.facts.as_ref().map(|facts| facts.versions.clone()).unwrap_or_default()),
         }
     }
 
-    pub(super) fn versions(&self) -> &BTreeMap<String, PackageVersion> {
+    pub(super) fn versions(&self) -> &BTreeMap<PackageName, PackageVersion> {
         match self {
             Packages::All(versions) | Packages::Components(versions) => versions,
         }
     }
 
     /// Checks whether both sides know if a package is installed.
-    pub(super) fn both_know(&self, other: &Packages, name: &str) -> bool {
+    pub(super) fn both_know(&self, other: &Packages, name: &PackageName) -> bool {
         match (self, other) {
             (Packages::All(_), Packages::Components(few)) | (Packages::Components(few), Packages::All(_)) => {
                 few.contains_key(name)
@@ -221,9 +221,4 @@ impl Packages {
             (Packages::All(_), Packages::All(_)) | (Packages::Components(_), Packages::Components(_)) => true,
         }
     }
-}
-
-/// Converts package names to strings, as manifests have them.
-fn by_text(versions: &BTreeMap<PackageName, PackageVersion>) -> impl Iterator<Item = (String, PackageVersion)> {
-    versions.iter().map(|(name, version)| (name.to_string(), version.clone()))
 }

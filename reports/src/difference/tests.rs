@@ -7,6 +7,7 @@ use crate::sample::{
 };
 use crate::standing::Recorded;
 use model::known_issues::KnownIssuesFile;
+use model::package::PackageVersion;
 use model::package_manager::PackageManager;
 use model::verified::{VerifiedCapability, VerifiedCause, VerifiedEntry};
 use std::path::Path;
@@ -199,9 +200,9 @@ fn without_both_manifests_only_component_packages_are_compared() {
     let mut matrix = judged(&run(|_| None));
     let without = Side::of_run("a", &matrix);
     let installed = |name: &str, version: &str| InstalledPackage {
-        name: name.to_owned(),
+        name: name.parse().unwrap(),
         version: version.parse().unwrap(),
-        source: name.to_owned(),
+        source: name.parse().unwrap(),
     };
     matrix.cells[0].packages = vec![
         installed("libc6", "2.41-1"),
@@ -211,14 +212,16 @@ fn without_both_manifests_only_component_packages_are_compared() {
     let with = Side::of_run("b", &matrix);
     let turns = |before: &Side, after: &Side| {
         let packages = Difference::between(before, after).packages;
-        packages.into_iter().map(|turn| (turn.name, turn.was, turn.is)).collect::<Vec<_>>()
+        let word = |version: Option<PackageVersion>| version.map_or("none".to_owned(), |version| version.to_string());
+        packages
+            .into_iter()
+            .map(|turn| format!("{} {} {}", turn.name, word(turn.was), word(turn.is)))
+            .collect::<Vec<_>>()
     };
-    let (old, new) = (Some("1.13.2-1".to_owned()), Some("1.14-1".to_owned()));
-    assert_eq!(turns(&without, &with), [("virtiofsd".to_owned(), old.clone(), new.clone())]);
-    assert_eq!(turns(&with, &without), [("virtiofsd".to_owned(), new, old)]);
+    assert_eq!(turns(&without, &with), ["virtiofsd 1.13.2-1 1.14-1"]);
+    assert_eq!(turns(&with, &without), ["virtiofsd 1.14-1 1.13.2-1"]);
     matrix.cells[0].packages.remove(0);
-    let turn = ("libc6".to_owned(), Some("2.41-1".to_owned()), None);
-    assert_eq!(turns(&with, &Side::of_run("c", &matrix)), [turn], "both list all that is installed");
+    assert_eq!(turns(&with, &Side::of_run("c", &matrix)), ["libc6 2.41-1 none"], "both list all that is installed");
 }
 
 fn without_disk() -> Matrix {

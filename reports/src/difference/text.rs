@@ -2,6 +2,7 @@
 
 use super::{Difference, NotCompared, PackageTurn, SignatureState, SignatureTurn, VerdictTurn};
 use crate::standing::Change;
+use model::package::PackageVersion;
 use model::verified::Verdict;
 use std::fmt::Write as _;
 
@@ -37,8 +38,8 @@ impl Difference {
         }
         let _ = writeln!(out, "\nPackages that differ:{}", none(self.packages.is_empty()));
         for PackageTurn { cell, name, was, is } in &self.packages {
-            let word = |version: &Option<String>| version.clone().unwrap_or_else(|| "not there".to_owned());
-            let _ = writeln!(out, "  {cell} {name}: {} → {}", word(was), word(is));
+            let [was, is] = [was, is].map(|version| version.as_ref().map_or("not there", PackageVersion::as_str));
+            let _ = writeln!(out, "  {cell} {name}: {was} → {is}");
         }
         for (title, lines) in [("Not judged", &self.not_judged), ("Known issues", &self.known_issues)] {
             if !lines.is_empty() {

@@ -8,6 +8,7 @@ use crate::verdict::Judgement;
 use jiff::Timestamp;
 use model::kata_version::KataVersion;
 use model::profile::ProfileName;
+use model::package::PackageVersion;
 use model::verified::{Basis, Measured, Verdict};
 use std::collections::BTreeMap;
 use suites::capability::{Area, Capability};
@@ -83,8 +84,8 @@ impl CellReport {
 
     /// Returns the version of a source package; without the image's manifest, that of the component package with this
     /// name.
-    pub fn source_version(&self, source: &str) -> Option<&str> {
-        let component = || Some(self.facts.as_ref()?.versions.get(source)?.as_str());
+    pub fn source_version(&self, source: &str) -> Option<&PackageVersion> {
+        let component = || self.facts.as_ref()?.versions.get(source);
         source_version(&self.packages, source).or_else(component)
     }
 

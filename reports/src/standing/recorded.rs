@@ -62,7 +62,7 @@ impl<'a> Recorded<'a> {
         }
         let is_installed = |issue: &&KnownIssue| {
             let version = cell.source_version(issue.package.as_str());
-            version.is_some_and(|version| issue.versions.contains(*manager, version))
+            version.is_some_and(|version| issue.versions.contains(*manager, version.as_str()))
         };
         issues.iter().filter(is_installed).collect()
     }

@@ -4,6 +4,7 @@
 use crate::package_change::{PackageChange, differing};
 use crate::standing::{CellStanding, Effect, Standings};
 use crate::views::wording::Labels;
+use model::package::PackageVersion;
 use model::verified::Verdict;
 use std::collections::BTreeMap;
 
@@ -25,7 +26,7 @@ pub fn side_by_side(standings: &Standings<'_>) -> Option<String> {
         let mut lines: Vec<Line> =
             vec![[labels.of(cell.report), HEADS[0].to_owned(), HEADS[1].to_owned(), String::new()]];
         for PackageChange { name, then, now } in differing(then, now) {
-            let shown = |version: Option<&str>| version.unwrap_or("-").to_owned();
+            let shown = |version: Option<&PackageVersion>| version.map_or("-", PackageVersion::as_str).to_owned();
             lines.push([format!("  {name}"), shown(then), shown(now), String::new()]);
         }
         if lines.len() == 1 {

@@ -12,7 +12,7 @@ use crate::outcome::Component;
 use crate::row::{Row, row};
 use crate::share::Share;
 use model::package::{PackageName, PackageVersion};
-use model::package_manager::Questions;
+use model::package_manager::{Questions, usr_merge_names};
 use model::release::{InsidePath, Release};
 use model::virtiofsd::Flavour;
 use std::time::Duration;
@@ -193,10 +193,9 @@ fn owner(env: &dyn EnvironmentSide, path: &str) -> Result<String, Stop> {
     // `/usr/lib`.
     let real = env.run(&["readlink", "-f", path], QUICK)?.stdout.trim().to_owned();
     let questions = questions(env)?;
-    for candidate in [path.to_owned(), real.clone(), real.replacen("/usr/", "/", 1)] {
-        let output = env.run(&[questions.owner, &[candidate.as_str()]].concat(), QUICK)?;
-        let owner = output.stdout.split([':', ' ', '\n']).next().unwrap_or_default();
-        if output.ok() && !owner.is_empty() {
+    for name in usr_merge_names(path).chain(usr_merge_names(&real)) {
+        let output = env.run(&[questions.owner, &[name.as_str()]].concat(), QUICK)?;
+        if let Some(owner) = questions.owner_in(&output.stdout).filter(|_| output.ok()) {
             return Ok(owner.to_owned());
         }
     }

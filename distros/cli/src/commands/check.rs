@@ -9,7 +9,7 @@ use model::package::PackageVersion;
 use model::package_manager::PackageManager;
 use model::record::ComponentKind;
 use model::share::Share;
-use operator::check::{ComponentStatus, Presence, ProgramAnswer, StatedComponent, ask, component};
+use operator::check::{ComponentStatus, Presence, ProgramAnswer, StatedComponent, ask, components};
 use operator::packages::{Packages, QueryError};
 use operator::standing::{VerifiedStanding, standing};
 use std::collections::BTreeSet;
@@ -52,13 +52,10 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &CheckArguments) -> anyho
     let stated = system.stated();
     let chosen = chosen(&stated, &arguments.components)?;
     let packages = packages(&system)?;
-    let mut found = Vec::new();
-    for stated in &chosen {
-        let mut component =
-            component(&system.root, system.manager(), packages.as_ref(), stated).map_err(|e| unreadable(&e))?;
-        let program = component.path.as_ref().filter(|_| arguments.run_programs && !stated.kind.is_data());
-        component.said = program.map(|program| ask(&system.root, program));
-        found.push(component);
+    let mut found =
+        components(&system.root, system.manager(), packages.as_ref(), &chosen).map_err(|e| unreadable(&e))?;
+    for component in found.iter_mut().filter(|component| arguments.run_programs && !component.kind.is_data()) {
+        component.said = component.path.as_ref().map(|program| ask(&system.root, program));
     }
     let standings = if arguments.all { standings(&system, packages.as_ref())? } else { Vec::new() };
     let needed: Vec<&ComponentStatus> = match arguments.components.is_empty() {

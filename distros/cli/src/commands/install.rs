@@ -12,7 +12,7 @@ use model::package_manager::PackageManager;
 use model::record::ComponentKind;
 use model::shell::quoted;
 use model::words::form;
-use operator::check::{ComponentStatus, Presence, StatedComponent, component};
+use operator::check::{self, ComponentStatus, Presence, StatedComponent};
 use operator::installer::{
     self, FailureKind, InstallError, InstallPlan, Installer, InstallerChoice, InstallerLocation, Options,
 };
@@ -233,8 +233,7 @@ pub(crate) fn install(common: &GlobalArguments, arguments: &InstallArguments) ->
 
 /// Checks that all components exist that no package provides; the error says where they come from.
 fn check_all_present(system: &System, components: &[&StatedComponent]) -> anyhow::Result<()> {
-    for stated in components {
-        let found = component(&system.root, system.manager(), None, stated).map_err(|e| unreadable(&e))?;
+    for found in check::components(&system.root, system.manager(), None, components).map_err(|e| unreadable(&e))? {
         if found.presence == Presence::Unreadable {
             return Err(unknown(&found).into());
         }
@@ -271,8 +270,8 @@ fn unknown(found: &ComponentStatus) -> Failed {
 fn absent_despite_packages(system: &System, components: &[&StatedComponent]) -> anyhow::Result<Vec<String>> {
     let packages = packages_of(system)?;
     let mut lacking = Vec::new();
-    for stated in components {
-        let found = component(&system.root, system.manager(), packages.as_ref(), stated).map_err(|e| unreadable(&e))?;
+    let found = check::components(&system.root, system.manager(), packages.as_ref(), components);
+    for found in found.map_err(|e| unreadable(&e))? {
         let all_there = found.packages.iter().all(|package| !package.installed.is_empty());
         if found.presence == Presence::Unreadable && all_there {
             return Err(unknown(&found).into());

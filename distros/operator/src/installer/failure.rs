@@ -19,6 +19,7 @@ pub(super) use zypper::SIGNS as ZYPPER;
 use super::Installer;
 use crate::process::{ProcessError, ProcessOutput, ending};
 use model::diagnostic::printable;
+use model::package::NativeName;
 use serde::Serialize;
 
 /// Kinds of failures, each with its own remedy.
@@ -77,7 +78,7 @@ pub enum FailureReason {
     /// No repository has such a package.
     MissingPackage {
         /// The package's name, if the message has it.
-        package: Option<String>,
+        package: Option<NativeName>,
     },
     /// A mirror answers, but lacks a requested index.
     MissingIndex {
@@ -120,9 +121,9 @@ pub fn failure_reason(installer: Installer, lines: &[String]) -> FailureReason {
         FailureKind::Locked => FailureReason::Locked,
         FailureKind::Conflict => FailureReason::Conflict,
         FailureKind::Deadline | FailureKind::Other => FailureReason::Other,
-        FailureKind::MissingPackage => FailureReason::MissingPackage {
-            package: lines.iter().find_map(|line| (signs.package)(line)).map(str::to_owned),
-        },
+        FailureKind::MissingPackage => {
+            FailureReason::MissingPackage { package: lines.iter().find_map(|line| (signs.package)(line)?.parse().ok()) }
+        }
         FailureKind::Verification => {
             FailureReason::Untrusted { detail: (signs.untrusted)(lines, signs.first(kind, lines)) }
         }

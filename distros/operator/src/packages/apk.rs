@@ -3,9 +3,9 @@
 //! This is the format of apk-tools 2. The lists in the tests are made by hand: no apk was run.
 
 use super::{
-    Damage, MAX_BYTES, Package, PackageArch, PackageEntry, QueryError, ends_with_a_line, names_of, version_of,
-    without_version,
+    Damage, MAX_BYTES, PackageEntry, QueryError, ends_with_a_line, name_of, names_in, names_of_all, version_of,
 };
+use model::package::{NativeName, Package, PackageArch};
 use root::{Root, RootError};
 use std::mem::take;
 use std::path::Path;
@@ -24,8 +24,8 @@ pub fn installed(root: &Root) -> Result<Vec<Package>, QueryError> {
     // The list is valid, so each of its paragraphs with a name is an entry.
     let paragraphs = text.split("\n\n").filter(|paragraph| !paragraph.trim().is_empty());
     let package = |(entry, paragraph): (PackageEntry, &str)| {
-        let field_value = |field: &str| paragraph.lines().find_map(|line| line.strip_prefix(field)).map(str::to_owned);
-        let source = field_value("o:").unwrap_or_else(|| entry.name.clone());
+        let source = paragraph.lines().find_map(|line| line.strip_prefix("o:")?.parse().ok());
+        let source = source.unwrap_or_else(|| entry.name.clone());
         Package { name: entry.name, version: entry.version, arch: entry.arch, source }
     };
     Ok(entries.into_iter().zip(paragraphs).map(package).collect())
@@ -37,8 +37,8 @@ pub fn installed(root: &Root) -> Result<Vec<Package>, QueryError> {
 /// # Errors
 ///
 /// Fails if the list cannot be read.
-pub fn owners(root: &Root, paths: &[&Path]) -> Result<Vec<Option<String>>, QueryError> {
-    paths.iter().map(|path| Ok(owner(root, &names_of(root, path))?)).collect()
+pub fn owners(root: &Root, paths: &[&Path]) -> Result<Vec<Option<NativeName>>, QueryError> {
+    Ok(owners_of_names(root, &names_of_all(root, paths))?)
 }
 
 pub(super) fn entries(root: &Root) -> Result<Vec<PackageEntry>, QueryError> {
@@ -49,14 +49,14 @@ pub(super) fn entries(root: &Root) -> Result<Vec<PackageEntry>, QueryError> {
 /// Parses the packages of a list; the last one need not be followed by an empty line.
 fn parse(text: &str) -> Result<Vec<PackageEntry>, Damage> {
     let mut entries = Vec::new();
-    let (mut name, mut version, mut arch, mut provides) = (String::new(), None, PackageArch::default(), Vec::new());
+    let (mut name, mut version, mut arch, mut provides) = (None, None, PackageArch::default(), Vec::new());
     let mut first_line = None;
     for (line, number) in text.lines().chain([""]).zip(1..) {
         if line.is_empty() {
             let (name, version) = (take(&mut name), take(&mut version));
             let (arch, provides) = (take(&mut arch), take(&mut provides));
             let Some(line) = first_line.take() else { continue };
-            let Some(version) = version.filter(|_| !name.is_empty()) else {
+            let (Some(name), Some(version)) = (name, version) else {
                 return Err(Damage { line, what: "a package without a name (`P:`) or a version (`V:`)" });
             };
             entries.push(PackageEntry { name, version, arch, provides });
@@ -64,12 +64,11 @@ fn parse(text: &str) -> Result<Vec<PackageEntry>, Damage> {
         }
         first_line = first_line.or(Some(number));
         match line.split_once(':') {
-            Some(("P", text)) => text.clone_into(&mut name),
+            Some(("P", "")) => {}
+            Some(("P", text)) => name = Some(name_of(text, number)?),
             Some(("V", text)) => version = version_of(text, number)?,
             Some(("A", text)) => arch = text.into(),
-            Some(("p", list)) => {
-                provides = list.split_whitespace().map(|p| without_version(p).to_owned()).collect();
-            }
+            Some(("p", list)) => provides = names_in(list.split_whitespace()),
             // Many more fields exist, and new ones may be added.
             Some((field, _)) if matches!(field.as_bytes(), [b'a'..=b'z' | b'A'..=b'Z']) => {}
             _ => return Err(Damage { line: number, what: "expected a field, one letter and a colon" }),
@@ -79,20 +78,25 @@ fn parse(text: &str) -> Result<Vec<PackageEntry>, Damage> {
     Ok(entries)
 }
 
-pub(super) fn owner(root: &Root, paths: &[String]) -> Result<Option<String>, RootError> {
+/// Returns the owners of files that may be listed under several names: the first package in the list.
+pub(super) fn owners_of_names(root: &Root, files: &[Vec<String>]) -> Result<Vec<Option<NativeName>>, RootError> {
+    let mut owners = vec![None; files.len()];
     let text = root.read_text(Path::new(INSTALLED), MAX_BYTES)?;
-    let (mut package, mut folder) = ("", "");
+    let (mut package, mut folder) = (None::<NativeName>, "");
     for line in text.lines() {
         match line.split_once(':') {
-            Some(("P", name)) => package = name,
+            Some(("P", name)) => package = name.parse().ok(),
             Some(("F", name)) => folder = name,
-            Some(("R", name)) if paths.iter().any(|p| *p == format!("/{folder}/{name}")) => {
-                return Ok(Some(package.to_owned()));
+            Some(("R", name)) => {
+                let path = format!("/{folder}/{name}");
+                for (owner, _) in owners.iter_mut().zip(files).filter(|(_, names)| names.contains(&path)) {
+                    *owner = owner.take().or_else(|| package.clone());
+                }
             }
             _ => {}
         }
     }
-    Ok(None)
+    Ok(owners)
 }
 
 #[cfg(test)]
@@ -110,10 +114,10 @@ mod tests {
         let root = Root::new(dir.path()).unwrap();
         let found = installed(&root).unwrap();
         let found: Vec<[&str; 4]> =
-            found.iter().map(|p| [&*p.name, p.version.as_str(), p.arch.as_str(), &*p.source]).collect();
+            found.iter().map(|p| [p.name.as_str(), p.version.as_str(), p.arch.as_str(), p.source.as_str()]).collect();
         assert_eq!(found, [["qemu-system-x86_64", "9.2.2-r1", "x86_64", "qemu"], ["local", "2-r0", "noarch", "local"]]);
         let owners = owners(&root, &[Path::new("/usr/bin/qemu"), Path::new("/usr/bin/none")]).unwrap();
-        assert_eq!(owners, [Some("qemu-system-x86_64".to_owned()), None]);
+        assert_eq!(owners, [Some("qemu-system-x86_64".parse().unwrap()), None]);
     }
 
     #[test]

@@ -4,10 +4,11 @@
 //! compares the results with the output of this machine's dpkg-query.
 
 use super::{
-    Budget, Damage, MAX_BYTES, Package, PackageArch, PackageEntry, QueryError, ends_with_a_line, names_of, version_of,
+    Budget, Damage, MAX_BYTES, PackageEntry, QueryError, ends_with_a_line, name_of, names_in, names_of_all, version_of,
     without_version,
 };
-use model::package::PackageVersion;
+use crate::deb822::{self, NotAField, Stanza};
+use model::package::{NativeName, Package, PackageArch, PackageVersion};
 use root::{Root, RootError};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -28,9 +29,9 @@ const MAX_LISTS: u64 = 1 << 30;
 pub(crate) struct ConfiguredPackage {
     pub(crate) package: Package,
     /// Names that it provides, without versions.
-    provides: Vec<String>,
+    provides: Vec<NativeName>,
     /// Names of its dependencies and their alternatives, without versions.
-    pub(crate) depends: Vec<String>,
+    pub(crate) depends: Vec<NativeName>,
 }
 
 pub(super) fn entries(root: &Root) -> Result<Vec<PackageEntry>, QueryError> {
@@ -72,14 +73,14 @@ pub(crate) fn configured(root: &Root) -> Result<Vec<ConfiguredPackage>, QueryErr
         let text = budget.text(root, &path)?;
         texts.push((path, text));
     }
-    let mut stanzas = Vec::new();
+    let mut entries = Vec::new();
     for (path, text) in &texts {
         let parsed = match path == Path::new(STATUS) {
             true => parse(text),
             // The package's own file, which dpkg did not write: it may end without a newline.
-            false => stanzas_of(text),
+            false => entries_of(text),
         };
-        stanzas.extend(parsed.map_err(|damage| damage.of(root, path))?);
+        entries.extend(parsed.map_err(|damage| damage.of(root, path))?);
     }
     // Hooks run by dpkg may query before it writes `status`.
     let is_update = |name: &&String| name.bytes().all(|b| b.is_ascii_digit());
@@ -91,112 +92,84 @@ pub(crate) fn configured(root: &Root) -> Result<Vec<ConfiguredPackage>, QueryErr
             text => text?,
         };
         for newer in parse(&text).map_err(|damage| damage.of(root, &path))? {
-            stanzas.retain(|s| (&s.name, &s.arch) != (&newer.name, &newer.arch));
-            stanzas.push(newer);
+            entries.retain(|e| (&e.name, &e.arch) != (&newer.name, &newer.arch));
+            entries.push(newer);
         }
     }
-    Ok(stanzas.into_iter().filter_map(Stanza::configured).collect())
+    Ok(entries.into_iter().filter_map(StatusEntry::configured).collect())
 }
 
 /// dpkg's entry for one package on one architecture.
 #[derive(Default)]
-struct Stanza {
-    name: String,
+struct StatusEntry {
+    name: Option<NativeName>,
     version: Option<PackageVersion>,
     arch: PackageArch,
-    source: String,
-    provides: Vec<String>,
-    depends: Vec<String>,
+    source: Option<NativeName>,
+    provides: Vec<NativeName>,
+    depends: Vec<NativeName>,
     installed: bool,
 }
 
-impl Stanza {
-    fn new() -> Stanza {
+impl StatusEntry {
+    fn of(stanza: Stanza<'_>) -> Result<StatusEntry, Damage> {
         // The files of distroless images have no state.
-        Stanza { installed: true, ..Stanza::default() }
+        let mut entry = StatusEntry { installed: true, ..StatusEntry::default() };
+        for field in stanza.fields() {
+            let not_a_field = |NotAField { line }| Damage { line, what: "expected a field, `Name: value`" };
+            let field = field.map_err(not_a_field)?;
+            let value = field.first_line();
+            match field.name {
+                "Package" if entry.name.is_some() => {
+                    return Err(Damage { line: field.line, what: "a second name within a stanza" });
+                }
+                "Package" if value.is_empty() => {}
+                "Package" => entry.name = Some(name_of(value, field.line)?),
+                "Version" => entry.version = version_of(value, field.line)?,
+                "Architecture" => entry.arch = value.into(),
+                // `qemu (1:10.0.3+ds-0+deb13u1)` if the source's version differs.
+                "Source" if value.is_empty() => {}
+                "Source" => entry.source = Some(name_of(without_version(value), field.line)?),
+                "Status" => {
+                    // Triggers run after a package is configured.
+                    let state = value.split_whitespace().last();
+                    entry.installed = matches!(state, Some("installed" | "triggers-awaited" | "triggers-pending"));
+                }
+                "Provides" => entry.provides = names_in(value.split(',')),
+                "Depends" => entry.depends = names_in(value.split([',', '|'])),
+                _ => {}
+            }
+        }
+        let line = stanza.line();
+        if entry.name.is_none() {
+            return Err(Damage { line, what: "a stanza without a package's name" });
+        }
+        if entry.installed && entry.version.is_none() {
+            return Err(Damage { line, what: "an installed package without a version" });
+        }
+        Ok(entry)
     }
 
     /// Returns the package, if it is installed.
     fn configured(self) -> Option<ConfiguredPackage> {
-        let Stanza { name, version, arch, source, provides, depends, installed } = self;
-        let version = version.filter(|_| installed)?;
+        let StatusEntry { name, version, arch, source, provides, depends, installed } = self;
+        let (name, version) = (name?, version.filter(|_| installed)?);
+        let source = source.unwrap_or_else(|| name.clone());
         Some(ConfiguredPackage { package: Package { name, version, arch, source }, provides, depends })
     }
 }
 
 /// Parses the stanzas of a file that dpkg wrote.
-fn parse(text: &str) -> Result<Vec<Stanza>, Damage> {
-    let stanzas = stanzas_of(text)?;
+fn parse(text: &str) -> Result<Vec<StatusEntry>, Damage> {
+    let entries = entries_of(text)?;
     ends_with_a_line(text)?;
-    Ok(stanzas)
+    Ok(entries)
 }
 
 /// Parses the stanzas of a text; the last one need not be followed by an empty line, as in debootstrap's first
 /// `status`.
-fn stanzas_of(text: &str) -> Result<Vec<Stanza>, Damage> {
-    let mut stanzas = Vec::new();
-    let mut stanza = Stanza::new();
-    let mut first_line = None;
-    for (line, number) in text.lines().chain([""]).zip(1..) {
-        if line.is_empty() {
-            let mut whole = std::mem::replace(&mut stanza, Stanza::new());
-            let Some(line) = first_line.take() else { continue };
-            if whole.name.is_empty() {
-                return Err(Damage { line, what: "a stanza without a package's name" });
-            }
-            if whole.installed && whole.version.is_none() {
-                return Err(Damage { line, what: "an installed package without a version" });
-            }
-            if whole.source.is_empty() {
-                whole.source.clone_from(&whole.name);
-            }
-            stanzas.push(whole);
-            continue;
-        }
-        // A comment, which dpkg pads a file with before it writes the content.
-        if line.starts_with('#') {
-            continue;
-        }
-        if line.starts_with([' ', '\t']) && first_line.is_some() {
-            continue;
-        }
-        first_line = first_line.or(Some(number));
-        let field = line.split_once(':').map(|(name, value)| (name.trim_end(), value));
-        match field.filter(|(name, _)| is_field(name)) {
-            None => return Err(Damage { line: number, what: "expected a field, `Name: value`" }),
-            Some(("Package", _)) if !stanza.name.is_empty() => {
-                return Err(Damage { line: number, what: "a second name within a stanza" });
-            }
-            Some(("Package", name)) => stanza.name = name.trim().to_owned(),
-            Some(("Version", text)) => stanza.version = version_of(text.trim(), number)?,
-            Some(("Architecture", arch)) => stanza.arch = arch.trim().into(),
-            // `qemu (1:10.0.3+ds-0+deb13u1)` if the source's version differs.
-            Some(("Source", source)) => stanza.source = without_version(source.trim()).to_owned(),
-            Some(("Status", status)) => {
-                // Triggers run after a package is configured.
-                let state = status.split_whitespace().last();
-                stanza.installed = matches!(state, Some("installed" | "triggers-awaited" | "triggers-pending"));
-            }
-            Some(("Provides", list)) => {
-                stanza.provides = list.split(',').map(|p| without_version(p.trim()).to_owned()).collect();
-            }
-            Some(("Depends", list)) => {
-                stanza.depends = list.split([',', '|']).map(|p| without_version(p.trim()).to_owned()).collect();
-            }
-            Some(_) => {}
-        }
-    }
-    Ok(stanzas)
-}
-
-/// Checks whether a text is a valid field name: printable, without a leading hyphen (Debian policy 5.1).
-fn is_field(name: &str) -> bool {
-    !name.is_empty() && !name.starts_with('-') && name.bytes().all(|b| b.is_ascii_graphic())
-}
-
-/// Returns the package that lists a file under one of these names.
-pub(super) fn owner(root: &Root, names: &[String]) -> Result<Option<String>, RootError> {
-    Ok(owners_of_names(root, &[names.to_vec()])?.pop().flatten())
+fn entries_of(text: &str) -> Result<Vec<StatusEntry>, Damage> {
+    deb822::stanzas(text).map(StatusEntry::of).collect()
 }
 
 /// Returns the packages that own these files, each by its path or the target of its links; dpkg's lists are read once.
@@ -206,24 +179,25 @@ pub(super) fn owner(root: &Root, names: &[String]) -> Result<Option<String>, Roo
 /// # Errors
 ///
 /// Fails if the lists cannot be read: one exceeds 64 MiB, or all together exceed 1 GiB.
-pub fn owners(root: &Root, paths: &[&Path]) -> Result<Vec<Option<String>>, RootError> {
-    let files: Vec<Vec<String>> = paths.iter().map(|path| names_of(root, path)).collect();
-    owners_of_names(root, &files)
+pub fn owners(root: &Root, paths: &[&Path]) -> Result<Vec<Option<NativeName>>, QueryError> {
+    Ok(owners_of_names(root, &names_of_all(root, paths))?)
 }
 
 /// Returns the owners of files that may be listed under several names: the first name takes precedence, then the first
 /// list.
-fn owners_of_names(root: &Root, files: &[Vec<String>]) -> Result<Vec<Option<String>>, RootError> {
-    let mut owners: BTreeMap<&[u8], Option<String>> =
+pub(super) fn owners_of_names(root: &Root, files: &[Vec<String>]) -> Result<Vec<Option<NativeName>>, RootError> {
+    let mut owners: BTreeMap<&[u8], Option<NativeName>> =
         files.iter().flatten().map(|name| (name.as_bytes(), None)).collect();
     let owner =
-        |owners: &BTreeMap<&[u8], Option<String>>, name: &String| owners.get(name.as_bytes()).cloned().flatten();
+        |owners: &BTreeMap<&[u8], Option<NativeName>>, name: &String| owners.get(name.as_bytes()).cloned().flatten();
     let mut remaining = MAX_LISTS;
     for list in root.list(Path::new(INFO))? {
         if files.iter().all(|names| names.first().is_some_and(|name| owner(&owners, name).is_some())) {
             break;
         }
         let Some(package) = list.strip_suffix(".list") else { continue };
+        // `libc6:amd64`. dpkg has no list under another name.
+        let Ok(package) = package.split(':').next().unwrap_or(package).parse::<NativeName>() else { continue };
         let path = Path::new(INFO).join(&list);
         let bytes = match root.read(&path, remaining.min(MAX_LIST)) {
             Ok(bytes) => bytes,
@@ -231,11 +205,9 @@ fn owners_of_names(root: &Root, files: &[Vec<String>]) -> Result<Vec<Option<Stri
             Err(error) => return Err(error),
         };
         remaining = remaining.saturating_sub(bytes.len() as u64);
-        // `libc6:amd64`.
-        let package = package.split(':').next().unwrap_or(package);
         for line in bytes.split(|b| *b == b'\n') {
             if let Some(owner) = owners.get_mut(line) {
-                owner.get_or_insert_with(|| package.to_owned());
+                owner.get_or_insert_with(|| package.clone());
             }
         }
     }
@@ -255,7 +227,7 @@ mod tests {
             std::fs::write(folder.join(name), text).unwrap();
         }
         let entries = entries(&Root::new(dir.path()).unwrap()).unwrap();
-        entries.into_iter().map(|e| (e.name, e.version.to_string())).collect()
+        entries.into_iter().map(|e| (e.name.to_string(), e.version.to_string())).collect()
     }
 
     #[test]
@@ -282,7 +254,8 @@ mod tests {
         assert_eq!(provides[..2], ["b", "c"]);
         let sources =
             "Package: a\nSource: s (1:2)\nVersion: 1\n\nPackage: b\nSource: t\nVersion: 1\n\nPackage: c\nVersion: 1\n";
-        let sources: Vec<String> = parse(sources).unwrap().into_iter().map(|s| s.source).collect();
+        let sources = parse(sources).unwrap().into_iter().filter_map(StatusEntry::configured);
+        let sources: Vec<NativeName> = sources.map(|one| one.package.source).collect();
         assert_eq!(sources, ["s", "t", "c"]);
     }
 
@@ -352,12 +325,12 @@ mod tests {
         let _ = rustix::fs::mknodat(rustix::fs::CWD, dir.path().join("dev/zero"), kind, mode, zero);
         let root = Root::new(dir.path()).unwrap();
         let found = owners(&root, &[Path::new("/usr/bin/sh"), Path::new("/none")]).unwrap();
-        assert_eq!(found, [Some("zzz".to_owned()), None]);
+        assert_eq!(found, [Some("zzz".parse().unwrap()), None]);
         // A list that is too large: the owner may be in it.
         let huge = std::fs::File::create(info.join("eee.list")).unwrap();
         huge.set_len(MAX_LIST + 1).unwrap();
         let error = owners(&root, &[Path::new("/none")]).unwrap_err();
-        assert!(error.is_unreadable(), "{error}");
+        assert!(matches!(&error, QueryError::Read(error) if error.is_unreadable()), "{error}");
     }
 
     #[test]
@@ -375,6 +348,6 @@ mod tests {
         }
         let root = Root::new(dir.path()).unwrap();
         let found = owners(&root, &[Path::new("/usr/bin/link"), Path::new("/usr/bin/real")]).unwrap();
-        assert_eq!(found, [Some("b".to_owned()), Some("a".to_owned())]);
+        assert_eq!(found, ["b", "a"].map(|name| Some(name.parse().unwrap())));
     }
 }

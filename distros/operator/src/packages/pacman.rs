@@ -4,9 +4,9 @@
 //! installers.
 
 use super::{
-    Budget, Damage, MAX_BYTES, Package, PackageEntry, QueryError, ends_with_a_line, names_of, version_of,
-    without_version,
+    Budget, Damage, MAX_BYTES, PackageEntry, QueryError, ends_with_a_line, name_of, names_in, names_of_all, version_of,
 };
+use model::package::{NativeName, Package};
 use root::{Root, RootError};
 use std::path::{Path, PathBuf};
 
@@ -31,8 +31,8 @@ pub fn installed(root: &Root) -> Result<Vec<Package>, QueryError> {
     for (folder, desc) in folders(root)? {
         let PackageEntry { name, version, arch, .. } =
             entry(&desc).map_err(|damage| damage.of(root, &folder.join("desc")))?;
-        let field_value = |key: &str| field(&desc, key).into_iter().next();
-        let source = field_value("BASE").unwrap_or_else(|| name.clone());
+        let base = field(&desc, "BASE").into_iter().next().and_then(|base| base.parse().ok());
+        let source = base.unwrap_or_else(|| name.clone());
         all.push(Package { name, version, arch, source });
     }
     Ok(all)
@@ -44,8 +44,8 @@ pub fn installed(root: &Root) -> Result<Vec<Package>, QueryError> {
 /// # Errors
 ///
 /// Fails if the database cannot be read.
-pub fn owners(root: &Root, paths: &[&Path]) -> Result<Vec<Option<String>>, QueryError> {
-    paths.iter().map(|path| Ok(owner(root, &names_of(root, path))?)).collect()
+pub fn owners(root: &Root, paths: &[&Path]) -> Result<Vec<Option<NativeName>>, QueryError> {
+    Ok(owners_of_names(root, &names_of_all(root, paths))?)
 }
 
 fn entry(desc: &str) -> Result<PackageEntry, Damage> {
@@ -65,27 +65,35 @@ fn entry(desc: &str) -> Result<PackageEntry, Damage> {
     let incomplete = || Damage { line: lines.max(1), what: "the file ends without `%NAME%` or `%VERSION%`" };
     let required = |name: &str| field(desc, name).into_iter().next().ok_or_else(incomplete);
     let (name, text) = (required("NAME")?, required("VERSION")?);
-    let at = desc.lines().position(|line| line == "%VERSION%").map_or(lines, |head| head + 2);
+    let at = |head: &str| desc.lines().position(|line| line == head).map_or(lines, |head| head + 2);
     Ok(PackageEntry {
-        name,
-        version: version_of(&text, at)?.ok_or_else(incomplete)?,
+        name: name_of(&name, at("%NAME%"))?,
+        version: version_of(&text, at("%VERSION%"))?.ok_or_else(incomplete)?,
         arch: field(desc, "ARCH").first().map(|name| name.as_str().into()).unwrap_or_default(),
-        provides: field(desc, "PROVIDES").iter().map(|p| without_version(p).to_owned()).collect(),
+        provides: names_in(field(desc, "PROVIDES").iter().map(String::as_str)),
     })
 }
 
-pub(super) fn owner(root: &Root, paths: &[String]) -> Result<Option<String>, RootError> {
+/// Returns the owners of files that may be listed under several names: the first package that lists one of them.
+pub(super) fn owners_of_names(root: &Root, files: &[Vec<String>]) -> Result<Vec<Option<NativeName>>, RootError> {
+    let mut owners = vec![None; files.len()];
     for (folder, desc) in folders(root)? {
+        if owners.iter().all(Option::is_some) {
+            break;
+        }
         let text = match root.read_text(&folder.join("files"), MAX_BYTES) {
             Err(error) if error.is_missing() => continue,
             text => text?,
         };
-        // Paths in the list have no leading slash.
-        if field(&text, "FILES").iter().any(|f| paths.iter().any(|p| p.trim_start_matches('/') == f)) {
-            return Ok(field(&desc, "NAME").into_iter().next());
+        let listed = field(&text, "FILES");
+        for (owner, names) in owners.iter_mut().zip(files).filter(|(owner, _)| owner.is_none()) {
+            // Paths in the list have no leading slash.
+            if listed.iter().any(|file| names.iter().any(|name| name.trim_start_matches('/') == file)) {
+                *owner = field(&desc, "NAME").into_iter().next().and_then(|name| name.parse().ok());
+            }
         }
     }
-    Ok(None)
+    Ok(owners)
 }
 
 /// Returns each package's directory and description.
@@ -129,11 +137,11 @@ mod tests {
         let root = Root::new(dir.path()).unwrap();
         let found = installed(&root).unwrap();
         let found: Vec<[&str; 4]> =
-            found.iter().map(|p| [&*p.name, p.version.as_str(), p.arch.as_str(), &*p.source]).collect();
+            found.iter().map(|p| [p.name.as_str(), p.version.as_str(), p.arch.as_str(), p.source.as_str()]).collect();
         let local = ["local", "1:10.1-1", "x86_64", "local"];
         assert_eq!(found, [local, ["qemu-system-x86", "1:10.1-1", "x86_64", "qemu"]]);
         let owners = owners(&root, &[Path::new("/usr/local"), Path::new("/usr/none")]).unwrap();
-        assert_eq!(owners, [Some("local".to_owned()), None]);
+        assert_eq!(owners, [Some("local".parse().unwrap()), None]);
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //!
 //! The directories in the tests are made by hand: no emerge was run.
 
-use super::{MAX_BYTES, PackageArch, PackageEntry};
-use model::package::PackageVersion;
+use super::{MAX_BYTES, PackageEntry};
+use model::package::{NativeName, PackageArch, PackageVersion};
 use root::{Root, RootError};
 use std::path::{Path, PathBuf};
 
@@ -14,27 +14,34 @@ pub(super) fn entries(root: &Root) -> Result<Vec<PackageEntry>, RootError> {
     Ok(packages(root)?.into_iter().map(|(_, entry)| entry).collect())
 }
 
-pub(super) fn owner(root: &Root, paths: &[String]) -> Result<Option<String>, RootError> {
+/// Returns the owners of files that may be listed under several names: the first package that lists one of them.
+pub(super) fn owners_of_names(root: &Root, files: &[Vec<String>]) -> Result<Vec<Option<NativeName>>, RootError> {
+    let mut owners = vec![None; files.len()];
     for (folder, entry) in packages(root)? {
+        if owners.iter().all(Option::is_some) {
+            break;
+        }
         let text = match root.read_text(&folder.join("CONTENTS"), MAX_BYTES) {
             Err(error) if error.is_missing() => continue,
             text => text?,
         };
-        // `obj PATH MD5 MTIME`, `sym PATH -> TARGET MTIME`, `dir PATH`.
-        let is_one_of = |line: &str| {
-            let (kind, rest) = line.split_once(' ')?;
-            let path = match kind {
-                "obj" => rest.rsplitn(3, ' ').nth(2)?,
-                "sym" => rest.split(" -> ").next()?,
-                _ => return None,
-            };
-            Some(paths.iter().any(|p| p == path))
-        };
-        if text.lines().any(|l| is_one_of(l) == Some(true)) {
-            return Ok(Some(entry.name));
+        for path in text.lines().filter_map(listed) {
+            for (owner, _) in owners.iter_mut().zip(files).filter(|(_, names)| names.iter().any(|name| name == path)) {
+                owner.get_or_insert_with(|| entry.name.clone());
+            }
         }
     }
-    Ok(None)
+    Ok(owners)
+}
+
+/// Returns the path in a line: `obj PATH MD5 MTIME`, `sym PATH -> TARGET MTIME`; `None` for a directory, `dir PATH`.
+fn listed(line: &str) -> Option<&str> {
+    let (kind, rest) = line.split_once(' ')?;
+    match kind {
+        "obj" => rest.rsplitn(3, ' ').nth(2),
+        "sym" => rest.split(" -> ").next(),
+        _ => None,
+    }
 }
 
 fn packages(root: &Root) -> Result<Vec<(PathBuf, PackageEntry)>, RootError> {
@@ -50,10 +57,12 @@ fn packages(root: &Root) -> Result<Vec<(PathBuf, PackageEntry)>, RootError> {
             // Portage makes no directories with other names.
             if let Some((package, version)) = split(&name)
                 && let Ok(version) = version.parse::<PackageVersion>()
+                && let Ok(unqualified) = package.parse::<NativeName>()
+                && let Ok(whole) = format!("{category}/{package}").parse::<NativeName>()
             {
                 let path = folder.join(&name);
-                let (name, arch) = (format!("{category}/{package}"), PackageArch::default());
-                let entry = PackageEntry { name, version, arch, provides: vec![package.to_owned()] };
+                let (arch, provides) = (PackageArch::default(), vec![unqualified]);
+                let entry = PackageEntry { name: whole, version, arch, provides };
                 found.push((path, entry));
             }
         }

@@ -7,9 +7,9 @@
 
 mod ndb;
 
-use super::{Answers, Installed, MAX_BYTES, Package, QueryError, names_of};
+use super::{Answers, Installed, MAX_BYTES, QueryError, names_of_all};
 use crate::process::{Confinement, Invocation, ProcessOutput, give_to_reader};
-use model::package::{NotAPackageVersion, PackageVersion};
+use model::package::{NativeName, NotANativeName, NotAPackageVersion, Package, PackageVersion};
 use root::{Root, RootError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -52,6 +52,9 @@ enum AnswerError {
     /// A line does not have the requested fields.
     #[error("expected name, version, architecture and source of a package, found {0:?}")]
     Fields(String),
+    /// A name is invalid.
+    #[error(transparent)]
+    Name(#[from] NotANativeName),
     /// A version is invalid.
     #[error(transparent)]
     Version(#[from] NotAPackageVersion),
@@ -69,8 +72,8 @@ fn packages_of(text: &str) -> Result<Vec<Package>, AnswerError> {
             continue;
         }
         let version = version.parse::<PackageVersion>()?;
-        let source = source_name(source).unwrap_or(name).to_owned();
-        packages.push(Package { name: name.to_owned(), version, arch: arch.into(), source });
+        let source = source_name(source).unwrap_or(name).parse::<NativeName>()?;
+        packages.push(Package { name: name.parse()?, version, arch: arch.into(), source });
     }
     Ok(packages)
 }
@@ -88,9 +91,10 @@ fn source_name(file: &str) -> Option<&str> {
 /// # Errors
 ///
 /// Fails if the database cannot be read.
-pub fn owners(root: &Root, paths: &[&Path]) -> Result<Vec<Option<String>>, QueryError> {
+pub fn owners(root: &Root, paths: &[&Path]) -> Result<Vec<Option<NativeName>>, QueryError> {
     let database = RpmDatabase::of(root)?;
-    paths.iter().map(|path| Ok(database.owner(root, &names_of(root, path))?.map(|owner| owner.package))).collect()
+    let owners = database.owners(root, &names_of_all(root, paths))?;
+    Ok(owners.into_iter().map(|owner| owner.map(|owner| owner.package)).collect())
 }
 
 /// Returns the directory of the database.
@@ -149,6 +153,20 @@ impl RpmDatabase {
         }
     }
 
+    /// Returns the package that owns a file, by the first of its names that has an owner.
+    fn owner(&self, names: &[String]) -> Result<Option<Installed>, QueryError> {
+        for name in names {
+            // Unlike `-qf`, this queries the database first.
+            let found = self.query(&["-q", "--whatprovides", "--qf", FORMAT, "--", name])?;
+            if found.is_ok()
+                && let Some(owner) = self.lines(&found.stdout)?.into_iter().next()
+            {
+                return Ok(Some(owner));
+            }
+        }
+        Ok(None)
+    }
+
     fn refused(&self, message: String) -> QueryError {
         QueryError::Refused { path: self.root.clone(), message }
     }
@@ -160,7 +178,8 @@ impl RpmDatabase {
             let (version, arch) = rest.split_once('\t').unwrap_or((rest, ""));
             let version = version.parse::<PackageVersion>();
             let version = version.map_err(|e| self.refused(e.to_string()))?;
-            installed.push(Installed { package: package.to_owned(), version, arch: arch.into() });
+            let package = package.parse::<NativeName>().map_err(|e| self.refused(e.to_string()))?;
+            installed.push(Installed { package, version, arch: arch.into() });
         }
         Ok(installed)
     }
@@ -176,17 +195,8 @@ impl Answers for RpmDatabase {
         if provided.is_ok() { self.lines(&provided.stdout) } else { Ok(Vec::new()) }
     }
 
-    fn owner(&self, _: &Root, paths: &[String]) -> Result<Option<Installed>, QueryError> {
-        for path in paths {
-            // Unlike `-qf`, this queries the database first.
-            let found = self.query(&["-q", "--whatprovides", "--qf", FORMAT, "--", path])?;
-            if found.is_ok()
-                && let Some(owner) = self.lines(&found.stdout)?.into_iter().next()
-            {
-                return Ok(Some(owner));
-            }
-        }
-        Ok(None)
+    fn owners(&self, _: &Root, files: &[Vec<String>]) -> Result<Vec<Option<Installed>>, QueryError> {
+        files.iter().map(|names| self.owner(names)).collect()
     }
 }
 
@@ -276,7 +286,7 @@ mod tests {
             firmware\t20260101-1\tnoarch\tlinux-firmware-20260101-1.nosrc.rpm\nlocal\t2.0-1\tnoarch\t(none)\n";
         let found = packages_of(output).unwrap();
         let found: Vec<[&str; 4]> =
-            found.iter().map(|p| [&*p.name, p.version.as_str(), p.arch.as_str(), &*p.source]).collect();
+            found.iter().map(|p| [p.name.as_str(), p.version.as_str(), p.arch.as_str(), p.source.as_str()]).collect();
         assert_eq!(
             found,
             [
@@ -334,11 +344,11 @@ mod tests {
         let mut found = installed(&root).unwrap();
         found.sort_by(|a, b| a.name.cmp(&b.name));
         let found: Vec<[&str; 4]> =
-            found.iter().map(|p| [&*p.name, p.version.as_str(), p.arch.as_str(), &*p.source]).collect();
+            found.iter().map(|p| [p.name.as_str(), p.version.as_str(), p.arch.as_str(), p.source.as_str()]).collect();
         let one = |name| [name, "10.0.2-160000.2.2", "x86_64", "qemu"];
         assert_eq!(found, [one("qemu-tools"), one("qemu-x86")]);
         let owners = owners(&root, &[Path::new("/usr/bin/qemu-system-x86_64"), Path::new("/usr/bin/none")]).unwrap();
-        assert_eq!(owners, [Some("qemu-x86".to_owned()), None]);
+        assert_eq!(owners, [Some("qemu-x86".parse().unwrap()), None]);
 
         // A copy has the format of this machine's rpm.
         let copy = tempfile::tempdir().unwrap();

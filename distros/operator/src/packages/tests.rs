@@ -1,4 +1,5 @@
 use super::*;
+use std::collections::BTreeSet;
 
 fn root(files: &[(&str, &str)]) -> (tempfile::TempDir, Root) {
     let dir = tempfile::tempdir().unwrap();
@@ -13,7 +14,7 @@ fn root(files: &[(&str, &str)]) -> (tempfile::TempDir, Root) {
 
 fn only_package(packages: &[Installed]) -> (&str, &str) {
     let [one] = packages else { panic!("{packages:?}") };
-    (&one.package, one.version.as_str())
+    (one.package.as_str(), one.version.as_str())
 }
 
 #[test]
@@ -76,7 +77,7 @@ fn dpkg_answers_match_those_of_dpkg_query() {
         assert_eq!(only_package(&packages.installed(name).unwrap()).1, dpkg_query(&["-W", "-f=${Version}", name]));
     }
     // A virtual package, and files with paths before and after the /usr merge.
-    assert!(packages.installed("awk").unwrap().iter().any(|p| p.package.ends_with("awk")));
+    assert!(packages.installed("awk").unwrap().iter().any(|p| p.package.as_str().ends_with("awk")));
     for path in ["/bin/bash", "/usr/bin/bash"] {
         assert_eq!(packages.owner(Path::new(path)).unwrap().unwrap().package, "bash", "{path}");
     }

@@ -13,6 +13,7 @@ use crate::runner::Runner;
 use crate::tree::{self, FolderEntry};
 use model::package::PackageName;
 use model::release::{Archive, Release};
+use operator::deb822;
 use root::Root;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -58,22 +59,11 @@ pub(crate) fn required(lists: &Path) -> Result<Vec<PackageName>, Failure> {
 
 fn required_of(list: impl BufRead) -> io::Result<BTreeSet<PackageName>> {
     let mut all = BTreeSet::new();
-    let (mut package, mut is_required, mut is_essential) = (None, false, false);
-    // The last stanza may end with the file.
-    for line in list.lines().chain([Ok(String::new())]) {
-        let line = line?;
-        match line.split_once(": ") {
-            Some(("Package", name)) => package = Some(name.to_owned()),
-            Some(("Priority", priority)) => is_required = priority == "required",
-            Some(("Essential", essential)) => is_essential = essential == "yes",
-            _ if line.is_empty() => {
-                let name = package.take().filter(|_| is_required && !is_essential);
-                all.extend(name.and_then(|name: String| names::package(&name)));
-                (is_required, is_essential) = (false, false);
-            }
-            _ => {}
+    deb822::each_stanza(list, |stanza| {
+        if stanza.value("Priority") == Some("required") && stanza.value("Essential") != Some("yes") {
+            all.extend(stanza.value("Package").and_then(names::package));
         }
-    }
+    })?;
     Ok(all)
 }
 

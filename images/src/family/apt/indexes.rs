@@ -8,6 +8,7 @@ use crate::manifest::Index;
 use crate::runner::Runner;
 use jiff::Timestamp;
 use model::release::{Archive, PackageSuite, Release};
+use operator::deb822;
 use root::Root;
 use std::panic::resume_unwind;
 use std::path::Path;
@@ -76,8 +77,8 @@ fn fetch_one(
 
 fn describe(suite: &PackageSuite, text: &[u8]) -> Index {
     let head = String::from_utf8_lossy(text);
-    let date =
-        |name: &str| head.lines().take(40).find_map(|l| l.strip_prefix(name)?.strip_prefix(": ")).and_then(parse_date);
+    // The signature makes stanzas of its own.
+    let date = |name: &str| deb822::stanzas(&head).find_map(|stanza| stanza.value(name)).and_then(parse_date);
     Index {
         suite: suite.name.clone(),
         security: suite.archive == Archive::Security,

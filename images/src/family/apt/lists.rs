@@ -5,6 +5,7 @@ use crate::family::folder;
 use crate::family::offered::Offered;
 use crate::tree;
 use model::package::PackageVersion;
+use operator::deb822;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -43,22 +44,15 @@ fn suite(name: &str) -> &str {
 }
 
 fn versions(list: impl BufRead, repository: &str, names: &BTreeSet<&str>) -> io::Result<Vec<Offered>> {
-    let (mut all, mut package) = (Vec::new(), None);
-    for line in list.lines() {
-        let line = line?;
-        if line.is_empty() {
-            package = None;
-        }
-        match line.split_once(": ") {
-            Some(("Package", name)) => package = names.get(name).copied(),
-            Some(("Version", version)) => {
-                if let Some((name, version)) = package.zip(version.parse::<PackageVersion>().ok()) {
-                    all.push(Offered { repository: repository.to_owned(), name: name.to_owned(), version });
-                }
-            }
-            _ => {}
-        }
-    }
+    let mut all = Vec::new();
+    deb822::each_stanza(list, |stanza| {
+        let name = stanza.value("Package").filter(|name| names.contains(name));
+        let offered = name.and_then(|name| {
+            let version = stanza.value("Version")?.parse::<PackageVersion>().ok()?;
+            Some(Offered { repository: repository.to_owned(), name: name.to_owned(), version })
+        });
+        all.extend(offered);
+    })?;
     Ok(all)
 }
 

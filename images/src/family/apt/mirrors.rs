@@ -5,10 +5,11 @@ use crate::family::credentials::{self, Login};
 use model::distro::DistroId;
 use model::redact::Redactor;
 use model::release::{Archive, PackageSuite, Release};
+use operator::apt_sources::{self, DebSource};
 use operator::os_release::OsRelease;
 use root::{MAX_CONFIGURATION, Root, RootError};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The base URLs of a distro's archives.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -69,14 +70,6 @@ impl Mirrors {
     }
 }
 
-/// One `deb` source of the machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct DebSource {
-    uri: String,
-    suite: String,
-    components: Vec<String>,
-}
-
 /// Returns the mirrors that the machine's apt uses for the release's distro; empty on a machine with another distro.
 ///
 /// # Errors
@@ -87,14 +80,16 @@ pub(crate) fn of_machine(root: &Root, release: &Release) -> Result<Mirrors, Fail
     if release.distro != os.id().as_str() {
         return Ok(Mirrors::default());
     }
-    let found = entries(root).and_then(|all| choose(&all, &release.distro, os.get("VERSION_CODENAME"), root));
+    let codename = os.get("VERSION_CODENAME");
+    let found = apt_sources::enabled(root).and_then(|all| choose(&all, &release.distro, codename, root));
     found.map_err(unreadable)
 }
 
 /// Returns all addresses of a machine's apt. Unreadable files are skipped: this program cannot reveal their content.
 pub(crate) fn addresses(root: &Root) -> Vec<String> {
-    let files = files(root).unwrap_or_default();
-    let all = files.iter().flat_map(|file| entries_of(root, file).unwrap_or_default());
+    let files = apt_sources::files(root).unwrap_or_default();
+    let all = files.iter().flat_map(|file| apt_sources::of_file(root, file).unwrap_or_default());
+    let all = all.filter(|entry| !is_cd(entry));
     all.flat_map(|entry| [follow(&entry.uri, root).ok().flatten(), Some(entry.uri)]).flatten().collect()
 }
 
@@ -103,7 +98,7 @@ pub(crate) fn addresses(root: &Root) -> Vec<String> {
 /// # Errors
 /// If the text names a file of this machine that cannot be read.
 pub(crate) fn of_list(text: &str, distro: &DistroId) -> Result<Mirrors, Failure> {
-    choose(&list_entries(text), distro, None, &Root::default()).map_err(unreadable)
+    choose(&apt_sources::of_list(text), distro, None, &Root::default()).map_err(unreadable)
 }
 
 fn unreadable(error: RootError) -> Failure {
@@ -129,7 +124,8 @@ fn choose(entries: &[DebSource], distro: &DistroId, codename: Option<&str>, root
     };
     let best = |is_security: bool| {
         let mut found: Option<(u8, &DebSource)> = None;
-        for entry in entries.iter().filter(|e| e.components.iter().any(|c| c == "main") && security(e) == is_security) {
+        let has_main = |e: &DebSource| e.components.iter().any(|c| c == "main");
+        for entry in entries.iter().filter(|e| has_main(e) && !is_cd(e) && security(e) == is_security) {
             let score = score(entry);
             let enough = score >= 2 || codename.is_none();
             if enough && found.is_none_or(|(best, _)| score > best) {
@@ -153,46 +149,9 @@ fn follow(uri: &str, root: &Root) -> Result<Option<String>, RootError> {
     Ok(first.map(|uri| uri.trim_end_matches('/').to_owned()))
 }
 
-fn entries(root: &Root) -> Result<Vec<DebSource>, RootError> {
-    let mut all = Vec::new();
-    for file in files(root)? {
-        all.extend(entries_of(root, &file)?);
-    }
-    Ok(all)
-}
-
-/// Returns the files that apt reads, in its order; the first one may be missing.
-fn files(root: &Root) -> Result<Vec<PathBuf>, RootError> {
-    let folder = Path::new("/etc/apt/sources.list.d");
-    let names = root.list_if_any(folder)?;
-    let parts = names.iter().map(|name| folder.join(name)).filter(|file| Style::of(file).is_some());
-    Ok([PathBuf::from("/etc/apt/sources.list")].into_iter().chain(parts).collect())
-}
-
-/// Format of a file with sources.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Style {
-    OneLine,
-    Deb822,
-}
-
-impl Style {
-    /// Returns the format by the file's extension; apt ignores files with other extensions.
-    fn of(file: &Path) -> Option<Style> {
-        match file.extension()?.to_str()? {
-            "list" => Some(Style::OneLine),
-            "sources" => Some(Style::Deb822),
-            _ => None,
-        }
-    }
-}
-
-fn entries_of(root: &Root, file: &Path) -> Result<Vec<DebSource>, RootError> {
-    let (Some(style), Some(text)) = (Style::of(file), text(root, file)?) else { return Ok(Vec::new()) };
-    Ok(match style {
-        Style::OneLine => list_entries(&text),
-        Style::Deb822 => deb822_entries(&text),
-    })
+/// Whether a source is a CD, which is no mirror.
+fn is_cd(source: &DebSource) -> bool {
+    source.uri.starts_with("cdrom:")
 }
 
 /// Reads a file; `None` if it does not exist. An existing file that cannot be read is an error.
@@ -201,68 +160,6 @@ fn text(root: &Root, file: &Path) -> Result<Option<String>, RootError> {
         Err(error) if error.is_unreadable() => Err(error),
         text => Ok(text.ok()),
     }
-}
-
-/// Reads sources.list(5), one-line style: `deb [options] uri suite component…`.
-fn list_entries(text: &str) -> Vec<DebSource> {
-    let mut all = Vec::new();
-    for line in text.lines() {
-        let line = line.split('#').next().unwrap_or_default().trim();
-        let Some(rest) = line.strip_prefix("deb").filter(|r| r.starts_with([' ', '\t', '['])) else {
-            continue;
-        };
-        let rest = rest.trim_start();
-        let rest = match rest.strip_prefix('[') {
-            Some(options) => options.split_once(']').map_or("", |(_, rest)| rest),
-            None => rest,
-        };
-        let mut words = rest.split_whitespace().map(str::to_owned);
-        if let (Some(uri), Some(suite)) = (words.next(), words.next()) {
-            all.push(DebSource { uri, suite, components: words.collect() });
-        }
-    }
-    usable(all)
-}
-
-/// Reads sources.list(5), deb822 style.
-fn deb822_entries(text: &str) -> Vec<DebSource> {
-    let mut all = Vec::new();
-    let text: String = text.lines().filter(|l| !l.starts_with('#')).flat_map(|l| [l.trim_end(), "\n"]).collect();
-    for stanza in text.split("\n\n") {
-        let field = |name: &str| -> Vec<String> {
-            let mut words = Vec::new();
-            let mut inside = false;
-            for line in stanza.lines() {
-                if line.starts_with([' ', '\t']) {
-                    if inside {
-                        words.extend(line.split_whitespace().map(str::to_owned));
-                    }
-                } else if let Some((key, value)) = line.split_once(':') {
-                    inside = key.trim().eq_ignore_ascii_case(name);
-                    if inside {
-                        words.extend(value.split_whitespace().map(str::to_owned));
-                    }
-                }
-            }
-            words
-        };
-        let off = field("Enabled").first().is_some_and(|v| ["no", "false", "0", "off"].contains(&v.as_str()));
-        if off || !field("Types").iter().any(|t| t == "deb") {
-            continue;
-        }
-        for uri in field("URIs") {
-            for suite in field("Suites") {
-                all.push(DebSource { uri: uri.clone(), suite, components: field("Components") });
-            }
-        }
-    }
-    usable(all)
-}
-
-/// Removes CDs, which are no mirrors.
-fn usable(mut entries: Vec<DebSource>) -> Vec<DebSource> {
-    entries.retain(|e| !e.uri.starts_with("cdrom:"));
-    entries
 }
 
 #[cfg(test)]
@@ -281,19 +178,21 @@ mod tests {
             deb-src http://mirror.example/debian bookworm main\n\
             deb [ trusted=no ] http://mirror.example/debian/ bookworm main contrib # here\n\
             deb http://security.example/debian-security bookworm-security main\n";
-        let found =
-            choose(&list_entries(list), &"debian".parse().unwrap(), Some("bookworm"), &Root::default()).unwrap();
+        let found = choose(&apt_sources::of_list(list), &"debian".parse().unwrap(), Some("bookworm"), &Root::default())
+            .unwrap();
         assert_eq!(found, mirrors("http://mirror.example/debian", "http://security.example/debian-security"));
     }
 
     #[test]
     fn mirrors_are_read_from_deb822_style_sources() {
-        let sources = "Types: deb deb-src\n# why\nURIs: http://mirror.example/debian\nSuites: bookworm\n bookworm-updates\nComponents: main\n\n\
-            Enabled: no\nTypes: deb\nURIs: http://off.example/debian\nSuites: bookworm\nComponents: main\n\n\
-            Types: deb\nURIs: http://mirror.example/debian-security\nSuites: bookworm-security\nComponents: main\n";
-        let entries = deb822_entries(sources);
-        assert_eq!(entries.len(), 3);
-        let found = choose(&entries, &"debian".parse().unwrap(), Some("bookworm"), &Root::default()).unwrap();
+        let sources = "Types: deb deb-src\n# why\nURIs: http://mirror.example/debian\nSuites: trixie\n\
+            \x20trixie-updates\nComponents: main\n\n\
+            Enabled: no\nTypes: deb\nURIs: http://off.example/debian\nSuites: trixie\nComponents: main\n\n\
+            Types: deb\nURIs: http://mirror.example/debian-security\nSuites: trixie-security\nComponents: main\n";
+        let folder = machine(&[("etc/apt/sources.list.d/debian.sources", sources)]);
+        let machine = Root::new(folder.path()).unwrap();
+        assert_eq!(apt_sources::enabled(&machine).unwrap().len(), 3);
+        let found = of_machine(&machine, &crate::fixtures::release("13", "trixie")).unwrap();
         assert_eq!(found, mirrors("http://mirror.example/debian", "http://mirror.example/debian-security"));
     }
 
@@ -302,12 +201,12 @@ mod tests {
         let list = "deb http://browser.example/linux/deb/ stable main\n\
             deb https://database.example/pub/repos/apt bookworm-pgdg main\n\
             deb https://node.example/node_20.x nodistro main\n";
-        let found =
-            choose(&list_entries(list), &"debian".parse().unwrap(), Some("bookworm"), &Root::default()).unwrap();
+        let found = choose(&apt_sources::of_list(list), &"debian".parse().unwrap(), Some("bookworm"), &Root::default())
+            .unwrap();
         assert_eq!(found, Mirrors::default());
         let own = format!("{list}deb http://mirror.example/debian bookworm main\n");
-        let found =
-            choose(&list_entries(&own), &"debian".parse().unwrap(), Some("bookworm"), &Root::default()).unwrap();
+        let found = choose(&apt_sources::of_list(&own), &"debian".parse().unwrap(), Some("bookworm"), &Root::default())
+            .unwrap();
         assert_eq!(found.main.as_deref(), Some("http://mirror.example/debian"));
     }
 

@@ -4,7 +4,7 @@ use crate::error::{Context as _, Failure, ImageErrorKind};
 use crate::family::offered::{Offered, OfferedFile};
 use crate::tree;
 use crate::unpack;
-use model::package::PackageVersion;
+use model::package::{NativeName, PackageVersion};
 use operator::packages::pacman::field;
 use std::io::{self, Read};
 use std::path::Path;
@@ -64,17 +64,18 @@ pub(super) fn to_fetch(printed: &str, offered: &[OfferedFile]) -> Result<Vec<Off
     for line in printed.lines() {
         let words: Vec<&str> = line.split(' ').collect();
         let &[repository, name, version] = &words[..] else { continue };
+        let Ok(name) = name.parse::<NativeName>() else { continue };
         if !offered.iter().any(|one| one.offered.repository == repository) {
             continue;
         }
         let is_it = |one: &&OfferedFile| {
             let one = &one.offered;
-            one.repository == repository && one.name == name && one.version == version
+            one.repository == repository && one.name == name.as_str() && one.version == version
         };
         match offered.iter().find(is_it) {
             Some(one) if all.contains(one) => {}
             Some(one) => all.push(one.clone()),
-            None => return Err(ImageErrorKind::PackageMissing { package: name.to_owned() }.into()),
+            None => return Err(ImageErrorKind::PackageMissing { package: name }.into()),
         }
     }
     Ok(all)

@@ -11,7 +11,7 @@ const SUMMARY: usize = 255;
 /// Returns the fields, as JSON.
 pub(super) fn fields(report: &Report<'_>) -> serde_json::Result<String> {
     let failed = report.failed;
-    let component = report.package().source.unwrap_or_else(|| failed.failure.component.name().to_owned());
+    let component = report.package().source.map_or(failed.failure.component.name().to_owned(), String::from);
     let fields = json!({
         "product": report.destination.product,
         "component": component,

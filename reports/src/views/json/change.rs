@@ -3,6 +3,7 @@
 use crate::journal::CellId;
 use crate::standing::{Change, ChangeRow, Standings};
 use jiff::civil::Date;
+use model::package::PackageVersion;
 use model::verified::Verdict;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -52,7 +53,11 @@ pub(crate) fn change<'a>(standings: &Standings<'_>, row: ChangeRow<'a>) -> Chang
             .packages
             .iter()
             .flatten()
-            .map(|p| PackageView { name: p.name, then: p.then, now: p.now })
+            .map(|p| PackageView {
+                name: p.name.as_str(),
+                then: p.then.map(PackageVersion::as_str),
+                now: p.now.map(PackageVersion::as_str),
+            })
             .collect(),
         why: row.why,
         besides: row.besides,

@@ -81,10 +81,10 @@ impl<'a> Packages<'a> {
         let CellId { distro, release, arch, .. } = &cell.id;
         let release = self.releases.get(&(distro.clone(), release.clone(), *arch));
         let binary = release.and_then(|release| component_package::binary(release, cell.report, component));
-        let installed = binary.as_ref().and_then(|name| component_package::installed(cell.report?, name));
+        let installed = binary.as_ref().and_then(|name| component_package::installed(cell.report?, name.as_str()));
         let source = match (installed, binary) {
-            (Some(package), _) => Some(component_package::source_package_for_bugs(&package.source)),
-            (None, Some(name)) => Some(self.source(distro, &name)),
+            (Some(package), _) => Some(component_package::source_package_for_bugs(package.source.as_str())),
+            (None, Some(name)) => Some(self.source(distro, name.as_str())),
             // No record names it; components that are not part of a distro have no package.
             (None, None) => match component {
                 Component::Qemu | Component::Virtiofsd | Component::Kernel | Component::Containerd => {
@@ -294,6 +294,7 @@ mod tests {
     use crate::bug::FailedTest;
     use crate::sample;
     use model::database::Database;
+    use model::package::PackageName;
     use model::profile::Profile;
     use suites::outcome::Failure;
 
@@ -313,12 +314,12 @@ mod tests {
                 matrix.cells[0].cell = id.clone();
                 let kernel = matrix.cells[0].facts.as_ref().unwrap().kernel.clone().unwrap();
                 let named = Component::ALL.iter().flat_map(|component| release.packages_of(*component));
-                let names: BTreeSet<String> =
-                    named.map(ToString::to_string).chain([format!("linux-image-{kernel}")]).collect();
-                let package = |name: &String| InstalledPackage {
+                let names: BTreeSet<PackageName> =
+                    named.cloned().chain([format!("linux-image-{kernel}").parse().unwrap()]).collect();
+                let package = |name: &PackageName| InstalledPackage {
                     name: name.clone(),
                     version: "1.0".parse().unwrap(),
-                    source: format!("source-of-{name}"),
+                    source: format!("source-of-{name}").parse().unwrap(),
                 };
                 matrix.cells[0].packages = names.iter().map(package).collect();
                 let standings = [sample::standings(&matrix)];
@@ -345,8 +346,8 @@ mod tests {
                         continue;
                     };
                     let (shown, installed) = shown.unwrap_or_else(|| panic!("{what}"));
-                    assert_eq!(shown, source, "{what}");
-                    assert_eq!(installed.map(|package| package.name.as_str()), reported.binary.as_deref(), "{what}");
+                    assert_eq!(shown, source.as_str(), "{what}");
+                    assert_eq!(installed.map(|package| &package.name), reported.binary.as_ref(), "{what}");
                     compared += 1;
                 }
             }
@@ -361,9 +362,9 @@ mod tests {
         let record = database.records().find(|record| record.distro == "debian").unwrap();
         let mut matrix = sample::judged(&sample::run(|_| None));
         let package = |name: &str, source: &str| InstalledPackage {
-            name: name.to_owned(),
+            name: name.parse().unwrap(),
             version: "6.12.41-1".parse().unwrap(),
-            source: source.to_owned(),
+            source: source.parse().unwrap(),
         };
         matrix.cells[0].packages = vec![
             package("linux-image-amd64", "linux-meta"),
