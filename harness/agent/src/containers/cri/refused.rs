@@ -1,7 +1,7 @@
 //! Messages with which containerd's CRI plugin refuses a call; no other module knows them.
 
-/// Phrase for a failed CNI plugin, at setup and teardown: "failed to setup network for sandbox", "failed to destroy
-/// network for sandbox" (internal/cri/server/sandbox_run.go and sandbox_stop.go, read in containerd 2.0 and later).
+/// Phrase for a failed CNI plugin, at setup and teardown: "failed to setup network for sandbox", as kubelets report it,
+/// and "failed to destroy network for sandbox" (internal/cri/server/sandbox_stop.go, read in containerd 2).
 const NETWORK: &str = "network for sandbox";
 
 /// Why containerd refused a call.
