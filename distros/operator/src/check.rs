@@ -196,7 +196,7 @@ impl ComponentFile {
         let looked = match (&stated.path, stated.kind) {
             (Some(pattern), ComponentKind::Kernel) => {
                 let packages = stated.packages.as_deref().unwrap_or_default();
-                match newest(root, pattern, packages, Some(manager)) {
+                match newest(root, pattern.as_str(), packages, Some(manager)) {
                     Err(QueryError::Read(error)) => Err(error),
                     kernel => Ok(kernel?.map(|k| k.path)),
                 }

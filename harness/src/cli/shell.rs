@@ -57,7 +57,7 @@ pub(super) fn shell(what: &ShellArguments) -> anyhow::Result<ExitCode> {
     }
     let greeting = greeting(&journal, &case, folder);
     let before = matrix.cells.iter().find(|cell| cell.cell == case.cell).map(|cell| &cell.packages);
-    let before = before.into_iter().flatten().map(|one| (one.name.clone(), one.version.clone())).collect();
+    let before = before.into_iter().flatten().map(|one| (one.name.to_string(), one.version.clone())).collect();
     let progress = Progress::of_a_visit();
     let visit = Visit {
         greeting,

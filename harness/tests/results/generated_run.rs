@@ -108,7 +108,7 @@ pub(crate) fn write_run(folder: &Path, run: &GeneratedRun<'_>) {
     }
     let version = |text: &str| text.parse::<PackageVersion>().unwrap();
     let (accelerator, kernel) = match run.basis {
-        Basis::Hardware => (Accelerator::Kvm, Some("6.12.41+deb13-amd64".to_owned())),
+        Basis::Hardware => (Accelerator::Kvm, Some("6.12.41+deb13-amd64".parse().unwrap())),
         Basis::Emulated => (Accelerator::Tcg, None),
     };
     let facts = CellFacts {

@@ -232,7 +232,7 @@ mod tests {
                 assert!(!change.items.is_empty(), "{change:?}");
                 match (&change.profile, &change.no_effect) {
                     (Some(profile), None) => {
-                        let begins = |p: &Profile| p.name == *profile && p.tag == change.at;
+                        let begins = |p: &Profile| *p.name == **profile && p.tag == change.at;
                         assert!(family.profiles().iter().any(begins), "no profile begins so: {change:?}");
                     }
                     (None, Some(reason)) => assert!(!reason.trim().is_empty(), "{change:?}"),

@@ -34,15 +34,9 @@ const UPSTREAM_FIXES: &[UpstreamFix] = &[
 ];
 
 /// Returns the change that fixes a failure, if the release's package is older.
-<<<<<<< HEAD:reports/src/bug/fixed_upstream.rs
 pub(super) fn upstream_fix(failed: &FailedTest<'_>) -> Option<&'static UpstreamFix> {
     let series = Series::of_package(&failed.package().version?)?;
     let own = |one: &&UpstreamFix| {
-=======
-pub(super) fn mended(failed: &FailedTest<'_>) -> Option<&'static Mended> {
-    let series = Series::of_package(&failed.package().version?)?;
-    let own = |one: &&Mended| {
->>>>>>> b:reports/src/bug/mended.rs
         one.of == failed.failure.component
             && one.share == failed.test.share
             && failed.failure.detail == FailureDetail::SystemCall { errno: one.errno }

@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(program(&root, &qemu, &mut no_programs).unwrap(), None);
         assert_eq!(objection_to(&root, "path", Path::new("/qemu")).unwrap(), Some("is not an executable file"));
         assert_eq!(objection_to(&root, "kernel", Path::new("/qemu")).unwrap(), None);
-        assert_eq!(no_programs, [qemu.clone()]);
+        assert_eq!(no_programs, std::slice::from_ref(&qemu));
         std::fs::set_permissions(dir.path().join("qemu"), std::fs::Permissions::from_mode(0o755)).unwrap();
         assert_eq!(program(&root, &qemu, &mut no_programs).unwrap(), Some((qemu.clone(), b"q".to_vec())));
         assert_eq!(objection_to(&root, "path", Path::new("/qemu")).unwrap(), None);
