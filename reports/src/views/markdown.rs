@@ -38,12 +38,11 @@ const LATER_CHANGES: &str = "changes but the first 1000";
 
 /// Renders a run as Markdown; if it would be too long, leaves out details and says so.
 pub fn render(standings: &Standings<'_>) -> String {
+    let sections = Sections::of(standings);
     let mut out = String::new();
     for count in 0..=DETAILS.len() {
-        out.clear();
         let left_out = DETAILS.get(..count).unwrap_or(DETAILS);
-        // Writing to a string cannot fail.
-        let _ = write_all(&mut out, standings, left_out);
+        out = sections.joined(standings, left_out);
         if out.len() <= MAX {
             return out;
         }
@@ -55,9 +54,50 @@ pub fn render(standings: &Standings<'_>) -> String {
     out + end
 }
 
-fn write_all(out: &mut String, standings: &Standings<'_>, left_out: &[&str]) -> std::fmt::Result {
+/// The sections of a report, each rendered once: with thousands of releases, the answers alone take seconds.
+struct Sections {
+    all_changes: String,
+    first_changes: String,
+    summary: String,
+    /// The details that may be left out, with their names among [`DETAILS`], in the order of the file.
+    details: [(&'static str, String); 4],
+}
+
+impl Sections {
+    fn of(standings: &Standings<'_>) -> Sections {
+        let matrix = standings.matrix;
+        // Writing to a string cannot fail.
+        let text = |write: &dyn Fn(&mut String) -> std::fmt::Result| {
+            let mut out = String::new();
+            let _ = write(&mut out);
+            out
+        };
+        Sections {
+            all_changes: text(&|out| changes(out, standings, usize::MAX)),
+            first_changes: text(&|out| changes(out, standings, 1000)),
+            summary: text(&|out| summary(out, standings)),
+            details: [
+                ("tables of capabilities", text(&|out| capability_tables(out, matrix))),
+                ("causes", text(&|out| all_causes(out, standings))),
+                ("evidence", text(&|out| evidence(out, matrix))),
+                ("notes", text(&|out| notes(out, matrix))),
+            ],
+        }
+    }
+
+    /// Joins the sections without some details.
+    fn joined(&self, standings: &Standings<'_>, left_out: &[&str]) -> String {
+        let mut out = String::new();
+        let _ = head(&mut out, standings, left_out);
+        out += if left_out.contains(&LATER_CHANGES) { &self.first_changes } else { &self.all_changes };
+        out += &self.summary;
+        out.extend(self.details.iter().filter(|(name, _)| !left_out.contains(name)).map(|(_, text)| text.as_str()));
+        out
+    }
+}
+
+fn head(out: &mut String, standings: &Standings<'_>, left_out: &[&str]) -> std::fmt::Result {
     let matrix = standings.matrix;
-    let shows = |detail: &str| !left_out.contains(&detail);
     writeln!(out, "# What Kata Containers finds in distros\n")?;
     writeln!(out, "{} · {}\n", escape(&wording::head(matrix)), wording::common(matrix))?;
     for caveat in wording::caveats(standings) {
@@ -71,12 +111,11 @@ fn write_all(out: &mut String, standings: &Standings<'_>, left_out: &[&str]) -> 
                        for all of it.\n"
         )?;
     }
-    writeln!(out, "{}\n", legend())?;
+    writeln!(out, "{}\n", legend())
+}
 
-    changes(out, standings, if shows(LATER_CHANGES) { usize::MAX } else { 1000 })?;
-    summary(out, standings)?;
-    let labels = Labels::new(matrix);
-    for profile in matrix.profiles.iter().filter(|_| shows("tables of capabilities")) {
+fn capability_tables(out: &mut String, matrix: &Matrix) -> std::fmt::Result {
+    for profile in &matrix.profiles {
         writeln!(out, "## {}\n", escape(&profile.name))?;
         let (main, more) = overview::columns(matrix, &profile.name);
         for columns in [&main, &more] {
@@ -85,18 +124,14 @@ fn write_all(out: &mut String, standings: &Standings<'_>, left_out: &[&str]) -> 
             }
         }
     }
-    if shows("causes") {
-        writeln!(out, "## Causes\n")?;
-        for cell in &standings.cells {
-            cell_causes(out, &labels.of(cell.report), cell)?;
-        }
-    }
-    if shows("evidence") {
-        writeln!(out, "## Evidence\n")?;
-        evidence(out, matrix)?;
-    }
-    if shows("notes") {
-        notes(out, matrix)?;
+    Ok(())
+}
+
+fn all_causes(out: &mut String, standings: &Standings<'_>) -> std::fmt::Result {
+    let labels = Labels::new(standings.matrix);
+    writeln!(out, "## Causes\n")?;
+    for cell in &standings.cells {
+        cell_causes(out, &labels.of(cell.report), cell)?;
     }
     Ok(())
 }
@@ -205,6 +240,7 @@ fn cell_causes(out: &mut String, label: &str, standing: &CellStanding<'_>) -> st
 }
 
 fn evidence(out: &mut String, matrix: &Matrix) -> std::fmt::Result {
+    writeln!(out, "## Evidence\n")?;
     let labels = Labels::new(matrix);
     let heads = ["release", "basis", "packages", "guest kernel", "took", "to know"];
     table(
