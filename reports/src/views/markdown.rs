@@ -2,7 +2,7 @@
 
 use crate::matrix::Matrix;
 use crate::redact::one_line;
-use crate::standing::{CellStanding, Change, Effect, Standings};
+use crate::standing::{CellStanding, Change, ChangeRow, Effect, Standings};
 use crate::verdict::Judgement;
 use crate::views::marks::{IN_A_LINE, Marks};
 use crate::views::wording::{self, Labels};
@@ -72,9 +72,10 @@ impl Sections {
             let _ = write(&mut out);
             out
         };
+        let rows = standings.changes();
         Sections {
-            all_changes: text(&|out| changes(out, standings, usize::MAX)),
-            first_changes: text(&|out| changes(out, standings, 1000)),
+            all_changes: text(&|out| changes(out, standings, &rows)),
+            first_changes: text(&|out| changes(out, standings, rows.get(..1000).unwrap_or(&rows))),
             summary: text(&|out| summary(out, standings)),
             details: [
                 ("tables of capabilities", text(&|out| capability_tables(out, matrix))),
@@ -136,14 +137,13 @@ fn all_causes(out: &mut String, standings: &Standings<'_>) -> std::fmt::Result {
     Ok(())
 }
 
-fn changes(out: &mut String, standings: &Standings<'_>, most: usize) -> std::fmt::Result {
+fn changes(out: &mut String, standings: &Standings<'_>, rows: &[ChangeRow<'_>]) -> std::fmt::Result {
     writeln!(out, "## Changes\n")?;
-    let changes = standings.changes();
-    if changes.is_empty() {
+    if rows.is_empty() {
         return writeln!(out, "{}\n", escape(&wording::no_changes(standings)));
     }
     let labels = Labels::new(standings.matrix);
-    for row in changes.into_iter().take(most) {
+    for row in rows {
         let mark = match (row.effect, row.change) {
             (Effect::Worse, _) => "✗",
             (Effect::Unjudged, _) => "?",
