@@ -3,7 +3,7 @@
 use model::arch::Arch;
 use model::package::PackageName;
 use model::package_manager::PackageManager;
-use model::release::{Archive, FilesystemDriver, Kernel, PackageSuite, Release, Vmm};
+use model::release::{Archive, FilesystemDriver, InsidePath, Kernel, PackageSuite, Release, Vmm};
 
 /// Version and codename, oldest first.
 pub(crate) const RELEASES: [(&str, &str); 5] =
@@ -21,6 +21,7 @@ pub(crate) fn release(version: &str) -> Release {
         suites.push(suite(format!("{codename}-security"), Archive::Security));
     }
     let name = |name: &str| name.parse::<PackageName>().expect("a name");
+    let path = |path: &str| path.parse::<InsidePath>().expect("a path");
     let old = ["11", "12"].contains(&version);
     Release {
         distro: "debian".parse().expect("an id"),
@@ -39,14 +40,14 @@ pub(crate) fn release(version: &str) -> Release {
         vmms: vec![Vmm {
             name: "qemu".into(),
             packages: vec![name("qemu-system-x86")],
-            path: "/usr/bin/qemu-system-x86_64".parse().unwrap(),
+            path: path("/usr/bin/qemu-system-x86_64"),
         }],
         filesystems: vec![FilesystemDriver {
             name: "virtio-fs".into(),
             packages: vec![name(if old { "qemu-system-common" } else { "virtiofsd" })],
-            path: Some(if old { "/usr/lib/qemu/virtiofsd" } else { "/usr/libexec/virtiofsd" }.parse().unwrap()),
+            path: Some(path(if old { "/usr/lib/qemu/virtiofsd" } else { "/usr/libexec/virtiofsd" })),
         }],
-        kernel: Some(Kernel { packages: vec![name("linux-image-amd64")], image: "/boot/vmlinuz-*".parse().unwrap() }),
+        kernel: Some(Kernel { packages: vec![name("linux-image-amd64")], image: path("/boot/vmlinuz-*") }),
         container_manager: None,
         docker: None,
     }
