@@ -170,7 +170,8 @@ pub async fn run(
     sweep_finished_runs(docker.as_ref(), &cache, &request, &progress).await?;
     let (sources, replacements) = (request.kata.clone(), request.replacements.clone());
     let profiles = request.profiles.clone();
-    let scratch = kata_folder(&request.locks, &process);
+    let locks = request.locks.canonicalize().with_context(|| format!("resolving {}", request.locks.display()))?;
+    let scratch = kata_folder(&locks, &process);
     // Declared after the lock, so that the directory is removed while the lock is still held.
     let folder = Folder(scratch.clone());
     if !sources.is_empty() {
@@ -246,7 +247,8 @@ pub async fn run(
             kept: (keep != Keep::Nothing).then_some(run),
         },
         machines,
-        host_folder: host_folder(&request.locks, &process),
+        // Bodies know the paths below as paths in a root, which have no `..`.
+        host_folder: host_folder(&locks, &process),
     });
     let options = Arc::new(TestOptions {
         guests: Arc::new(Semaphore::new(request.jobs)),

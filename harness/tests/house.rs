@@ -235,9 +235,11 @@ fn nightly_steps_named_by_ignored_tests_exist() {
         assert!(script.contains(&format!("\n{step}() {{\n")), "there is no step `{step}`");
         assert!(all.lines().any(|line| line.trim() == step), "without an argument `{step}` is not run");
     }
-    // The step must name the test correctly.
+    // Without a test of this name, the step would run none and pass.
     let sites = read(&repository().join("reports/src/views/site/tests.rs"));
     assert!(script.contains("--ignored --nocapture thousand") && sites.contains("fn a_site_of_a_thousand_targets_"));
+    let races = read(&repository().join("distros/root/src/tests.rs"));
+    assert!(script.contains("--ignored long_racing_renames") && races.contains("fn long_racing_renames_"));
 }
 
 /// Calls `visit` with the text of each Rust file in a directory and below.

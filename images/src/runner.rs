@@ -121,6 +121,10 @@ impl Runner<'_> {
         });
         let (status, lines, text) = ended?;
         if status.success() {
+            if call.capture {
+                // At the deadline, the output may be incomplete.
+                self.check()?;
+            }
             return Ok(text);
         }
         let raw: Vec<String> = lines.into_iter().collect();

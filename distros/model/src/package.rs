@@ -192,9 +192,9 @@ impl From<&str> for PackageArch {
     }
 }
 
-/// An installed package, as listed in images' manifests.
+/// An installed package, as listed in images' manifests. A manifest of another version may have more fields.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case")]
 pub struct Package {
     /// The name in the database: `qemu-system-x86`.
     pub name: NativeName,
