@@ -1,16 +1,22 @@
 //! Details of failures in older journals.
 //!
 //! Such a journal has no details ([`FailureDetail::NotSet`]): they are parsed from the words that the tests used then,
-//! and nowhere but here. Data in a journal is never parsed from words: [`FailureDetail::Other`] stays as it is, even if
-//! the snapshot that wrote it did not know the kind that the failure has now.
+//! and nowhere but here. [`FailureDetail::Other`] stays as it is, even if the snapshot that wrote it did not know the
+//! kind that the failure has now.
 
 use suites::outcome::{Failure, FailureDetail, ListedName};
 
 /// Adds the detail to a failure.
 pub(super) fn with_detail(failure: Failure) -> Failure {
-    match failure.detail == FailureDetail::NotSet {
-        true => Failure { detail: of_words(&failure.observed), ..failure },
-        false => failure,
+    let detail = match &failure.detail {
+        FailureDetail::NotSet => Some(of_words(&failure.observed)),
+        // Earlier snapshots had no kind of its own for an argument that the daemon does not know.
+        FailureDetail::DaemonEnded { said } => FailureDetail::of_daemon(said),
+        _ => None,
+    };
+    match detail {
+        Some(detail) => Failure { detail, ..failure },
+        None => failure,
     }
 }
 
@@ -89,6 +95,18 @@ mod tests {
 
     fn strings(all: &[&str]) -> Vec<String> {
         all.iter().map(|&one| one.to_owned()).collect()
+    }
+
+    #[test]
+    fn an_argument_that_the_daemon_refused_is_read_from_its_last_words() {
+        let ended = |said: &str| {
+            let detail = FailureDetail::DaemonEnded { said: said.to_owned() };
+            with_detail(Failure { detail, ..Failure::new(Component::Virtiofsd, "it ended") }).detail
+        };
+        let said = "fuse: unknown option(s): `--announce-submounts'";
+        assert_eq!(ended(said), FailureDetail::DaemonLacksFlag { said: said.to_owned() });
+        let crash = "thread 'main' panicked";
+        assert_eq!(ended(crash), FailureDetail::DaemonEnded { said: crash.to_owned() });
     }
 
     #[test]

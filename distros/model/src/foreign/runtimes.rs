@@ -2,7 +2,7 @@
 
 /// Phrases of runc, in Go's words: `executable file not found in $PATH`, `no such file or directory`. Debian 13's runc
 /// (with containerd 1.7.24) refuses with one of them.
-const RUNC: [&str; 2] = ["no such file", "not found"];
+const RUNC: [&str; 2] = ["no such file", "executable file not found"];
 /// The error's name, by which Kata's agent may report it: `ENOENT: No such file or directory`. Kata 4.1 refuses with
 /// this or one of Go's phrases.
 const KATA_AGENT: &str = "ENOENT";
@@ -26,5 +26,6 @@ mod tests {
             assert!(says_file_is_missing(refusal), "{refusal}");
         }
         assert!(!says_file_is_missing("ctr: permission denied"));
+        assert!(!says_file_is_missing("ctr: no running task found: task kq1 not found: not found"));
     }
 }
