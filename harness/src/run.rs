@@ -169,14 +169,13 @@ pub async fn run(
         .with_context(|| format!("locking the run in {}", request.locks.display()))?;
     sweep_finished_runs(docker.as_ref(), &cache, &request, &progress).await?;
     let (sources, replacements) = (request.kata.clone(), request.replacements.clone());
-    let profiles = request.profiles.clone();
-    let locks = request.locks.canonicalize().with_context(|| format!("resolving {}", request.locks.display()))?;
-    let scratch = kata_folder(&locks, &process);
+    let scratch = kata_folder(&request.locks, &process);
     // Declared after the lock, so that the directory is removed while the lock is still held.
     let folder = Folder(scratch.clone());
     if !sources.is_empty() {
         progress.say("opening Kata");
     }
+    let profiles = request.profiles.clone();
     let opened = move || SuppliedKata::open(&sources, &replacements, &profiles, &scratch);
     let kata = Arc::new(tokio::task::spawn_blocking(opened).await?.map_err(BadRequest::Kata)?);
     let donors = donors(&request, &progress).await?;
@@ -247,8 +246,7 @@ pub async fn run(
             kept: (keep != Keep::Nothing).then_some(run),
         },
         machines,
-        // Bodies know the paths below as paths in a root, which have no `..`.
-        host_folder: host_folder(&locks, &process),
+        host_folder: host_folder(&request.locks.canonicalize().context("resolving the folder of locks")?, &process),
     });
     let options = Arc::new(TestOptions {
         guests: Arc::new(Semaphore::new(request.jobs)),
