@@ -155,6 +155,12 @@ fn external(out: &Path, machine: &str) -> Result<(), Box<dyn std::error::Error>>
                 .arg(&root)
                 .arg(name);
             install.env("CARGO_PROFILE_RELEASE_STRIP", "true");
+            if env::var("PROFILE")? != "release" {
+                // As in the agent's profile `agent-debug`: the build waits for them, and they mostly wait for the kernel.
+                install.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1");
+                install.env("CARGO_PROFILE_RELEASE_LTO", "off");
+                install.env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
+            }
             if !install.status().is_ok_and(|status| status.success()) {
                 println!("cargo::warning={name} {version} could not be built: its tests will be skipped");
             }

@@ -1,16 +1,16 @@
 //! YAML as a tree that keeps every scalar's text and place.
 //!
-//! Two parsers read each file: `yaml-edit` provides the places, libyaml (through serde) the better messages.
+//! Two parsers read each file: `saphyr-parser` provides the places, libyaml (through serde) the better messages.
 //! They must agree on the data; if they do not, the file is refused rather than misread.
 //!
 //! Records are decoded from this tree, not by serde, because messages need the file, line and column of each value,
 //! `8.10` must keep its text, and repeated keys must be detected.
 
 mod agree;
+mod tree;
 
 use crate::diagnostic::{Diagnostic, Fix};
 use std::ops::Range;
-use yaml_edit::{YamlFile, YamlNode};
 
 /// Largest record that is read, in bytes; real ones have a few kilobytes, and files of verdicts a few hundred.
 pub const MAX_BYTES: usize = 1024 * 1024;
@@ -128,34 +128,9 @@ pub fn parse(text: &str) -> Result<Node, Vec<Diagnostic>> {
     {
         return refuse(Diagnostic::clone(diagnostic));
     }
-    let parsed = YamlFile::parse(text);
-    let errors: Vec<Diagnostic> = parsed
-        .positioned_errors()
-        .iter()
-        .map(|e| {
-            let span = e.range.start as usize..e.range.end as usize;
-            Diagnostic::error("syntax", text, span, e.message.to_lowercase())
-        })
-        .collect();
-    if !errors.is_empty() {
-        return Err(errors);
-    }
-    let documents: Vec<_> = parsed.tree().documents().collect();
-    let root = match documents.as_slice() {
-        [one] => one.as_mapping().map(YamlNode::Mapping),
-        [] => None,
-        [_, second, ..] => {
-            let at = second.byte_range().start as usize;
-            return refuse(
-                Diagnostic::error("syntax", text, at..at, "a second document begins here")
-                    .hint("one file holds one record; remove `---` and what follows"),
-            );
-        }
-    };
-    let Some(root) = root else {
+    let Some(node) = tree::read(text).map_err(|d| vec![*d])? else {
         return refuse(no_map());
     };
-    let node = build(text, &root, 0).map_err(|d| vec![*d])?;
     match oracle {
         Ok(shape) if shape.agrees_with(&node) => Ok(node),
         _ => refuse(
@@ -241,74 +216,6 @@ fn tag_error(text: &str, span: Range<usize>) -> Diagnostic {
 fn depth_error(text: &str, span: Range<usize>) -> Diagnostic {
     Diagnostic::error("too-deep", text, span, format!("nested more than {MAX_DEPTH} levels deep"))
         .hint("no key of a record nests deeper than six levels")
-}
-
-fn build(text: &str, node: &YamlNode, depth: usize) -> Result<Node, Box<Diagnostic>> {
-    let range = node.byte_range();
-    let span = trim(text, range.start as usize..range.end as usize);
-    if depth > MAX_DEPTH {
-        return Err(Box::new(depth_error(text, span)));
-    }
-    let kind = match node {
-        YamlNode::Scalar(scalar) if scalar.is_quoted() => NodeKind::Scalar(scalar.as_string()),
-        YamlNode::Scalar(scalar) => match scalar.as_string() {
-            null if matches!(null.as_str(), "" | "~" | "null" | "Null" | "NULL") => NodeKind::Null,
-            text => NodeKind::Scalar(text),
-        },
-        YamlNode::Sequence(list) => {
-            NodeKind::List(list.values().map(|v| build(text, &v, depth + 1)).collect::<Result<_, _>>()?)
-        }
-        YamlNode::Mapping(map) => {
-            let mut entries = Vec::new();
-            for entry in map.entries() {
-                let key = match entry.key_node() {
-                    Some(key) => build(text, &key, depth + 1)?,
-                    None => null_at(span.start),
-                };
-                let NodeKind::Scalar(name) = key.kind else {
-                    return Err(Box::new(Diagnostic::error(
-                        "wrong-type",
-                        text,
-                        key.span.clone(),
-                        format!("a key must be text, found {}", key.describe()),
-                    )));
-                };
-                let value = match entry.value_node() {
-                    Some(value) => build(text, &value, depth + 1)?,
-                    None => null_at(key.span.end),
-                };
-                entries.push(MapEntry { key: name, key_span: key.span, value });
-            }
-            NodeKind::Map(entries)
-        }
-        YamlNode::Alias(_) => {
-            return Err(Box::new(
-                Diagnostic::error(
-                    "alias",
-                    text,
-                    span,
-                    "anchors and aliases (`&name`, `*name`) are not accepted in a record",
-                )
-                .hint("write the value out; put values that releases share at the top level"),
-            ));
-        }
-        YamlNode::TaggedNode(_) => {
-            return Err(Box::new(tag_error(text, span)));
-        }
-    };
-    Ok(Node { span, kind })
-}
-
-fn null_at(at: usize) -> Node {
-    Node { span: at..at, kind: NodeKind::Null }
-}
-
-/// Returns a node's own bytes, because yaml-edit includes white space and comments around a collection.
-fn trim(text: &str, span: Range<usize>) -> Range<usize> {
-    let slice = text.get(span.clone()).unwrap_or_default();
-    let start = span.start + (slice.len() - slice.trim_start().len());
-    let end = (span.start + slice.trim_end().len()).max(start);
-    start..end
 }
 
 #[cfg(test)]

@@ -2,8 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
 
-mod cached;
-
 use model::arch::Arch;
 use reports::journal::{FILE, read};
 use reports::run::fold;
@@ -35,7 +33,7 @@ fn each_shard_of_a_plan_runs_its_cells_and_no_others() {
     ]);
     let plan = serde_json::json!({ "arch": arch, "releases": [], "cells": [], "shards": shards });
     std::fs::write(dir.path().join("plan.json"), plan.to_string()).unwrap();
-    cached::empty_images(&dir.path().join("cache"), &["debian:12", "debian:13", "debian:testing"]).unwrap();
+    crate::cached::empty_images(&dir.path().join("cache"), &["debian:12", "debian:13", "debian:testing"]).unwrap();
     for (shard, expected) in [("0", &cells[2..]), ("1", &cells[..2])] {
         let (code, _, stderr) = run_command(dir.path(), &run("plan.json", &["--shard", shard, "--out", shard]));
         assert_eq!(code, Some(3), "there is nothing in the images: {stderr}");

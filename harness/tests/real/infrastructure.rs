@@ -5,9 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
 
-mod command;
-
-use command::{SmallDisk, cell, errors, kata_qualify, outcomes, results, run_to_end};
+use crate::command::{SmallDisk, cell, errors, kata_qualify, outcomes, results, run_to_end};
 use jiff::civil::date;
 use model::arch::Arch;
 use model::package::{PackageName, PackageVersion};
@@ -111,7 +109,7 @@ fn a_release_missing_on_the_mirror_is_an_error_and_other_cells_run() {
     let folder = TestFolder::new();
     let test = "smoke::qemu_has_the_machine_type";
     let output = run_to_end(&mut folder.run(
-        &command::cache(),
+        &crate::command::cache(),
         &["nowhere:1", "debian:13", "--source", "bootstrap", "--profile", "go-3.29", "--test", test],
     ));
     assert_eq!(output.code, Some(3), "{}", output.stderr);

@@ -5,10 +5,8 @@
 
 #![expect(clippy::unwrap_used, reason = "what cannot be unwrapped fails the test")]
 
-mod bench;
-
 use agent::containers::host;
-use bench::Bench;
+use crate::bench::Bench;
 use model::kata_version::KataVersion;
 use model::profile::{self, Profile};
 use rustix::process::{Pid, Signal, kill_process};

@@ -2,8 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
 
-mod cached;
-
 use reports::journal::{Event, FILE, Journal, RunFilter, read};
 use reports::run::{RunEnding, fold};
 use std::path::Path;
@@ -20,7 +18,7 @@ fn run_command(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
 /// Creates a directory with a cache whose images are empty.
 fn folder() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    cached::empty_images(&dir.path().join("cache"), &["debian:12", "debian:13"]).unwrap();
+    crate::cached::empty_images(&dir.path().join("cache"), &["debian:12", "debian:13"]).unwrap();
     dir
 }
 

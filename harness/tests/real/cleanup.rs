@@ -4,9 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
 
-mod command;
-
-use command::{ids, kata_qualify, results, run_id_once_a_guest_started, run_to_end, wait_for};
+use crate::command::{ids, kata_qualify, results, run_id_once_a_guest_started, run_to_end, wait_for};
 use model::sync::locked;
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::Read as _;
@@ -109,9 +107,9 @@ impl Running {
         kill_process(self.pid, signal).unwrap();
     }
 
-    fn wait(&mut self) -> command::CommandOutput {
+    fn wait(&mut self) -> crate::command::CommandOutput {
         let output = self.child.take().unwrap().wait_with_output().unwrap();
-        command::CommandOutput {
+        crate::command::CommandOutput {
             code: output.status.code(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),

@@ -1,14 +1,12 @@
 //! A program of the release, root in its container, can open no file of the host and gain no namespace.
 //!
-//! `escape/escape.c` tries every mount as an anchor; a container without kata-qualify's filter shows that the exploit
+//! `escape.c` tries every mount as an anchor; a container without kata-qualify's filter shows that the exploit
 //! works.
 //! Needs Docker, its command-line client and a C compiler that links statically.
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
 
-mod command;
-
-use command::{CommandOutput, run_to_end};
+use crate::command::{CommandOutput, run_to_end};
 use harness::environments::container::{self, OwningRun};
 use harness::sweep::RunLock;
 use std::path::{Path, PathBuf};
@@ -52,7 +50,7 @@ struct Image(String);
 
 impl Image {
     fn with_the_exploit(dir: &Path) -> Result<Image, String> {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/escape/escape.c");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/real/escape.c");
         let program: PathBuf = dir.join("escape");
         run_successfully(Command::new("cc").args(["-static", "-O1", "-o"]).arg(&program).arg(source))?;
         run_successfully(Command::new("docker").arg("info"))?;

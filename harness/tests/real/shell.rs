@@ -2,9 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
 
-mod command;
-
-use command::{CommandOutput, kata_qualify, run_to_end};
+use crate::command::{CommandOutput, kata_qualify, run_to_end};
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
