@@ -100,7 +100,7 @@ pub(crate) fn files(tree: &Path, release: &Release) -> Result<KernelFiles, Failu
 mod tests {
     use super::*;
     use crate::fixtures::release;
-    use operator::configure::{Guest, Inventory};
+    use operator::configure::{GuestKernel, Inventory};
     use root::Root;
     use std::os::unix::fs::symlink;
 
@@ -136,7 +136,7 @@ mod tests {
             std::fs::write(dir.path().join(format!("boot/vmlinuz-{version}")), "").unwrap();
         }
         let root = Root::new(dir.path()).unwrap();
-        let guest = Guest::Own { kernel: None, initrd: PathBuf::new() };
+        let guest = GuestKernel::Own { kernel: None, initrd: PathBuf::new() };
         while let Some(expected) = versions.pop() {
             let proved = find(dir.path(), &release).unwrap();
             let configured = Inventory::gather(&root, &release, &guest).unwrap().kernel.unwrap();
