@@ -1,6 +1,6 @@
 //! One cell: brings a release up in an environment, runs its tests, keeps its evidence and removes everything.
 
-use crate::environments::vm::outer::Accelerator;
+use crate::environments::vm::outer::MachineAccelerator;
 use crate::environments::{Keep, Running};
 use crate::line::{LineError, ask};
 use crate::output::{CellOutput, Output};
@@ -213,7 +213,7 @@ fn answer(fact: &EnvironmentFact) -> ProbeAnswer {
 
 /// Checks whether virtual machines run without hardware virtualization.
 fn is_emulated(resources: &Resources) -> bool {
-    resources.machines.outer_if_known().is_some_and(|outer| outer.accelerator != Accelerator::Kvm)
+    resources.machines.outer_if_known().is_some_and(|outer| outer.accelerator != MachineAccelerator::Kvm)
 }
 
 /// Runs units in parallel, as many as there are permits.

@@ -159,7 +159,7 @@ impl Donors {
     pub fn prepare(
         donations: &[Donation],
         options: &dyn Fn(&Release) -> Options,
-        progress: &(dyn Fn(images::Progress) + Sync),
+        progress: &(dyn Fn(images::ProgressMessage) + Sync),
     ) -> Result<Donors, DonorError> {
         let one = |Donation { component, release }: &Donation| {
             let packages = packages(release, *component)?;

@@ -47,7 +47,7 @@ mod begin;
 mod end;
 
 /// A validated request for a run.
-pub struct Request {
+pub struct RunRequest {
     /// The releases, each with the record's data.
     pub releases: Vec<Release>,
     /// Source positions of the records' claims about the releases.
@@ -157,7 +157,7 @@ pub enum RunEnd {
 /// [`BadRequest`], or a failure on this machine before the first cell started.
 pub async fn run(
     docker: Option<Docker>,
-    request: Request,
+    request: RunRequest,
     progress: Progress,
     interrupted: i32,
 ) -> anyhow::Result<(RunEnd, Duration)> {
@@ -321,7 +321,7 @@ fn stream(line: &[u8]) {
 }
 
 /// Prepares the components of other releases; their images are the plain ones.
-async fn donors(request: &Request, progress: &Progress) -> anyhow::Result<Donors> {
+async fn donors(request: &RunRequest, progress: &Progress) -> anyhow::Result<Donors> {
     let (donations, options) = (request.donations.clone(), request.images.clone());
     for Donation { component, release } in &donations {
         progress.say(&format!("preparing {}, whose {component} is used", release.name()));
@@ -336,7 +336,7 @@ async fn donors(request: &Request, progress: &Progress) -> anyhow::Result<Donors
 async fn sweep_finished_runs(
     docker: Option<&Docker>,
     cache: &str,
-    request: &Request,
+    request: &RunRequest,
     progress: &Progress,
 ) -> anyhow::Result<()> {
     if let Some(docker) = docker {

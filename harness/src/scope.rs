@@ -67,7 +67,7 @@ mod tests {
     use crate::plan;
     use model::profile::Profile;
     use model::test_id::TestId;
-    use reports::resume::Tried;
+    use reports::resume::EndedAttempt;
     use suites::environment::Environment;
     use suites::outcome::Outcome;
 
@@ -87,8 +87,8 @@ mod tests {
             (&all[3], vec![Outcome::Error { message: "lost".to_owned() }]),
         ];
         let tests = outcomes.into_iter().map(|(test, outcomes)| {
-            let tried = (1..).zip(outcomes).map(|(attempt, outcome)| Tried { machine: 0, attempt, outcome });
-            ((profile.name.clone(), test.clone()), tried.collect::<Vec<Tried>>())
+            let tried = (1..).zip(outcomes).map(|(attempt, outcome)| EndedAttempt { machine: 0, attempt, outcome });
+            ((profile.name.clone(), test.clone()), tried.collect::<Vec<EndedAttempt>>())
         });
         let known: CellId = "debian:13/x86_64/container".parse().unwrap();
         let other: CellId = "debian:12/x86_64/container".parse().unwrap();

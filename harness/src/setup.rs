@@ -11,7 +11,7 @@ use crate::built_in;
 use crate::donor::DonorError;
 use crate::environments::host;
 use crate::environments::vm;
-use crate::environments::vm::outer::{Accelerator, OuterError};
+use crate::environments::vm::outer::{MachineAccelerator, OuterError};
 use crate::external;
 use crate::line::{Line, LineError, ask};
 use crate::plan::Cell;
@@ -169,7 +169,7 @@ impl PreparedCell {
 pub async fn prepare(resources: &Resources, cell: &Cell) -> Result<PreparedCell, SetupError> {
     let (release, options, line) = (cell.release.clone(), resources.images.clone(), cell.line.clone());
     let profiles = cell.profiles.clone();
-    let report = move |progress: images::Progress| match progress.detail {
+    let report = move |progress: images::ProgressMessage| match progress.detail {
         None => line.doing(words::doing(progress.phase)),
         Some(detail) => line.detail(&detail),
     };
@@ -199,7 +199,7 @@ pub async fn prepare(resources: &Resources, cell: &Cell) -> Result<PreparedCell,
             });
             // The QEMU that boots the disk comes from another image, and finding its accelerator takes a moment.
             let (disk, outer) = tokio::join!(disk, resources.machines.outer());
-            let ((disk, holds), emulated) = (disk?, matches!(outer?.accelerator, Accelerator::Tcg { .. }));
+            let ((disk, holds), emulated) = (disk?, matches!(outer?.accelerator, MachineAccelerator::Tcg { .. }));
             let (kata, donors) = (Arc::clone(&kata), Arc::clone(&resources.donors));
             let (disk, claims, initramfs, files) = blocking(move || {
                 let (mut claims, initramfs) = boot_files_of(&disk.image, &release, &profiles)?;

@@ -7,7 +7,7 @@
 mod attached;
 mod greeting;
 
-pub use greeting::{Greeting, Launch, differing};
+pub use greeting::{Greeting, LaunchedGuest, differing};
 
 use crate::line::{Line, LineError, ask};
 use crate::progress::{Progress, tell};

@@ -1,7 +1,7 @@
 //! Prepares images of Debian's releases and prints their content: `cargo run -p images --example prepare -- CACHE
 //! [--accept-expired] [--offline] [--oci] [--mirror URL] [--disk] RELEASE…`.
 
-use images::{Options, Source, prepare, prepare_disk};
+use images::{Options, BaseSource, prepare, prepare_disk};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -21,12 +21,12 @@ fn main() -> ExitCode {
             "--accept-expired" => options.accept_expired = true,
             "--offline" => options.offline = true,
             "--disk" => disk = true,
-            "--oci" => options.source = Source::Oci,
+            "--oci" => options.source = BaseSource::Oci,
             "--mirror" => options.mirror = words.next(),
             version => {
                 let started = Instant::now();
                 let release = debian::release(version);
-                let progress = |p: images::Progress| {
+                let progress = |p: images::ProgressMessage| {
                     if p.detail.is_none() {
                         eprintln!("{:7.1} s  {}  {}", started.elapsed().as_secs_f64(), p.release, p.phase);
                     }

@@ -42,7 +42,7 @@ pub(crate) use workshop::Workshop;
 
 use crate::error::{Context, Failure, ImageErrorKind};
 use crate::manifest::Manifest;
-use crate::progress::Phase;
+use crate::progress::ImagePhase;
 use crate::runner::Runner;
 use rustix::io::Errno;
 use std::fs::{File, TryLockError};
@@ -177,7 +177,7 @@ impl Store {
                 return Ok(Turn::Made(Box::new(image)));
             }
             if !reported {
-                runner.report(Phase::Wait, None);
+                runner.report(ImagePhase::Wait, None);
                 reported = true;
             }
             runner.check()?;

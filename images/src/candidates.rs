@@ -12,7 +12,7 @@ use crate::manifest::Manifest;
 use crate::options::Options;
 use crate::owners;
 use crate::package::ExtraPackage;
-use crate::progress::Phase;
+use crate::progress::ImagePhase;
 use crate::tree::compare;
 use jiff::Timestamp;
 use model::package::PackageName;
@@ -110,7 +110,7 @@ pub(crate) fn derive(job: &mut Job<'_>, plain: &Image, candidates: &Candidates) 
         Turn::Made(image) => return Ok(found(*image)),
         turn @ Turn::Ours { .. } => turn,
     };
-    job.enter(Phase::Copy);
+    job.enter(ImagePhase::Copy);
     let workshop = job.store.workshop(&key)?;
     let tree = workshop.rootfs();
     job.copy_tree(&plain.rootfs(), &tree)?;
@@ -122,21 +122,21 @@ pub(crate) fn derive(job: &mut Job<'_>, plain: &Image, candidates: &Candidates) 
     let names: Vec<PackageName> =
         manifest.requested.iter().cloned().chain(packages.iter().filter_map(in_package)).collect();
     if !packages.is_empty() {
-        job.enter(Phase::Install);
+        job.enter(ImagePhase::Install);
         let (folder, packages) = (&workshop.dir, &packages[..]);
         let install = Install { tree: &tree, folder, indexes: &plain.dir, packages, required: &[] };
         job.archives()?.install(&job.runner, &install)?;
-        job.enter(Phase::Record);
+        job.enter(ImagePhase::Record);
         manifest.packages = job.family.packages(&tree)?;
         manifest.origins = job.family.origins(&job.runner, &tree, &plain.dir, &manifest.packages)?;
     }
     if let Some(folder) = &candidates.overlay {
-        job.enter(Phase::Overlay);
+        job.enter(ImagePhase::Overlay);
         overlay::apply(folder, &tree, &|| job.runner.check())?;
     }
-    job.enter(Phase::Record);
+    job.enter(ImagePhase::Record);
     manifest.owners = owners::owners(job.family, &tree, job.release)?;
-    job.enter(Phase::Store);
+    job.enter(ImagePhase::Store);
     // From here on nothing writes to the tree.
     compare::link_unchanged(&plain.rootfs(), &tree).context("sharing unchanged files of", &tree)?;
     let manifest = Manifest {

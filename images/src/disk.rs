@@ -19,7 +19,7 @@ use crate::manifest::Manifest;
 use crate::options::Options;
 use crate::package::ExtraPackage;
 use crate::prepare::prepare;
-use crate::progress::{Phase, Progress};
+use crate::progress::{ImagePhase, ProgressMessage};
 use crate::runner::tied;
 use crate::tree;
 use jiff::Timestamp;
@@ -74,7 +74,7 @@ pub fn prepare_disk(
     release: &Release,
     options: &Options,
     files: &[ExtraFile],
-    progress: &(dyn Fn(Progress) + Sync),
+    progress: &(dyn Fn(ProgressMessage) + Sync),
 ) -> Result<Disk, ImageError> {
     let image = prepare(release, options, progress)?;
     let mut job = Job::new(release, options, progress)?;
@@ -101,13 +101,13 @@ impl Job<'_> {
         let workshop = self.store.workshop(&key)?;
         let tree = workshop.rootfs();
         let manifest = self.host(image, &tree, &workshop.dir, &packages)?;
-        self.enter(Phase::Disk);
+        self.enter(ImagePhase::Disk);
         self.boot_files(&tree, &workshop.dir)?;
         write_files(files, &tree)?;
         self.filesystem(&tree, &workshop.dir, &key, creation_time(image))?;
         // The plain image has the base tree, and the disk has all additions.
         std::fs::remove_dir_all(&tree).context("removing", &tree)?;
-        self.enter(Phase::Store);
+        self.enter(ImagePhase::Store);
         let manifest = Manifest {
             request: Fields::default().add("disk of", &image.manifest.request).hex(),
             derived_from: Some(image.key().to_owned()),
@@ -122,13 +122,13 @@ impl Job<'_> {
     /// Copies the tree, installs the packages of a machine in the copy, and records its content.
     fn host(&mut self, image: &Image, tree: &Path, folder: &Path, names: &[PackageName]) -> Result<Manifest, Failure> {
         let (plain, _hold) = image.plain()?;
-        self.enter(Phase::Copy);
+        self.enter(ImagePhase::Copy);
         self.copy_tree(&image.rootfs(), tree)?;
-        self.enter(Phase::Install);
+        self.enter(ImagePhase::Install);
         let packages: Vec<ExtraPackage> = names.iter().cloned().map(ExtraPackage::Name).collect();
         let install = Install { tree, folder, indexes: &plain.dir, packages: &packages, required: &[] };
         self.archives()?.install(&self.runner, &install)?;
-        self.enter(Phase::Record);
+        self.enter(ImagePhase::Record);
         let mut manifest = image.manifest.clone();
         manifest.requested.extend(names.iter().cloned());
         manifest.packages = self.family.packages(tree)?;
@@ -154,7 +154,7 @@ impl Job<'_> {
         std::fs::write(&settings, MKE2FS_CONF).context("writing", &settings)?;
         let file = std::fs::File::create(&image).context("creating", &image)?;
         file.set_len(SIZE).context("sizing", &image)?;
-        self.runner.run(Phase::Disk, &mut mke2fs(tree, &image, &settings, &uuid(key), creation_time))?;
+        self.runner.run(ImagePhase::Disk, &mut mke2fs(tree, &image, &settings, &uuid(key), creation_time))?;
         std::fs::remove_file(&settings).context("removing", &settings)
     }
 }
@@ -266,8 +266,8 @@ mod tests {
         let candidate = workshop.finish(&store, &manifest).unwrap();
         // A concurrent `clean`, just before the packages are installed.
         let cleaned = std::sync::Mutex::new(None);
-        let progress = |now: Progress| {
-            if now.phase == Phase::Install && now.detail.is_none() {
+        let progress = |now: ProgressMessage| {
+            if now.phase == ImagePhase::Install && now.detail.is_none() {
                 let done = crate::cache::clean(dir.path(), &crate::cache::CleanScope::All).unwrap();
                 cleaned.lock().unwrap().get_or_insert(done);
             }
@@ -300,7 +300,7 @@ mod tests {
             }
             std::fs::write(tree.path().join("boot/vmlinuz-1-amd64"), "kernel").unwrap();
             let (release, options) = (crate::fixtures::release("13", "trixie"), Options::new(folder.path()));
-            let quiet = |_: Progress| {};
+            let quiet = |_: ProgressMessage| {};
             let made = Job::new(&release, &options, &quiet).unwrap().boot_files(tree.path(), folder.path());
             let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
             let made = made.map_err(|f| format!("{}: {:?}", f.cause, f.command));

@@ -6,8 +6,8 @@ mod failure;
 pub use base_error::BaseError;
 pub(crate) use failure::{Context, Failure, failure_of};
 
-use crate::progress::Phase;
-use crate::source::Source;
+use crate::progress::ImagePhase;
+use crate::source::BaseSource;
 use model::arch::Arch;
 use model::distro::Target;
 use model::package::NativeName;
@@ -25,7 +25,7 @@ pub struct ImageError {
     /// What could not be prepared.
     pub subject: ErrorSubject,
     /// The phase that failed.
-    pub phase: Phase,
+    pub phase: ImagePhase,
     /// Cause of the failure.
     pub cause: Box<ImageErrorKind>,
     /// The command that failed, if any.
@@ -33,7 +33,7 @@ pub struct ImageError {
 }
 
 impl ImageError {
-    pub(crate) fn new(subject: impl Into<ErrorSubject>, phase: Phase, failure: Failure) -> ImageError {
+    pub(crate) fn new(subject: impl Into<ErrorSubject>, phase: ImagePhase, failure: Failure) -> ImageError {
         ImageError { subject: subject.into(), phase, cause: Box::new(failure.cause), command: failure.command }
     }
 
@@ -230,7 +230,7 @@ pub enum ImageErrorKind {
     #[error("the {}: {error}", .kind.title())]
     BadBase {
         /// Kind of base.
-        kind: Source,
+        kind: BaseSource,
         /// The reader's error.
         error: BaseError,
     },

@@ -5,7 +5,7 @@ use crate::error::{Failure, ImageError, ImageErrorKind};
 use crate::family::{self, Archives, PackageFamily};
 use crate::manifest::Timing;
 use crate::options::Options;
-use crate::progress::{Phase, Progress};
+use crate::progress::{ImagePhase, ProgressMessage};
 use crate::runner::{Runner, tied};
 use model::arch::Arch;
 use model::redact::Redactor;
@@ -20,7 +20,7 @@ pub(crate) struct Job<'a> {
     pub(crate) family: &'static dyn PackageFamily,
     pub(crate) store: Store,
     pub(crate) runner: Runner<'a>,
-    phase: Phase,
+    phase: ImagePhase,
     since: Instant,
     pub(crate) timings: Vec<Timing>,
 }
@@ -33,9 +33,9 @@ impl<'a> Job<'a> {
     pub(crate) fn new(
         release: &'a Release,
         options: &'a Options,
-        progress: &'a (dyn Fn(Progress) + Sync),
+        progress: &'a (dyn Fn(ProgressMessage) + Sync),
     ) -> Result<Job<'a>, ImageError> {
-        let phase = Phase::Resolve;
+        let phase = ImagePhase::Resolve;
         let family = family::of(release).map_err(|failure| ImageError::new(release.target(), phase, failure))?;
         let runner = Runner {
             release: release.target(),
@@ -51,7 +51,7 @@ impl<'a> Job<'a> {
     }
 
     /// Ends the current phase and starts the next one, to which failures belong from now on.
-    pub(crate) fn enter(&mut self, phase: Phase) {
+    pub(crate) fn enter(&mut self, phase: ImagePhase) {
         let ms = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
         if phase != self.phase {
             self.timings.push(Timing { phase: self.phase, ms });
@@ -74,7 +74,7 @@ impl<'a> Job<'a> {
     pub(crate) fn copy_tree(&self, from: &Path, to: &Path) -> Result<(), Failure> {
         let mut copy = tied("cp");
         copy.args(["-a", "--reflink=auto", "--"]).arg(from).arg(to).env("LC_ALL", "C");
-        self.runner.run(Phase::Copy, &mut copy)
+        self.runner.run(ImagePhase::Copy, &mut copy)
     }
 }
 

@@ -59,5 +59,5 @@ pub use operator::process::sandbox::{NotConfined, confines};
 pub use options::Options;
 pub use package::ExtraPackage;
 pub use prepare::{ImageRoute, attainable, newest_versions, prepare, request_of};
-pub use progress::{Phase, Progress};
-pub use source::Source;
+pub use progress::{ImagePhase, ProgressMessage};
+pub use source::BaseSource;

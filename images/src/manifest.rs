@@ -1,8 +1,8 @@
 //! Description of an image's content and origin: `manifest.json`, next to the tree.
 
 use crate::error::{Context, Failure, ImageErrorKind};
-use crate::progress::Phase;
-use crate::source::Source;
+use crate::progress::ImagePhase;
+use crate::source::BaseSource;
 use jiff::Timestamp;
 use model::arch::Arch;
 use model::distro::{DistroId, ReleaseVersion};
@@ -32,8 +32,8 @@ pub struct Manifest {
     pub version: ReleaseVersion,
     /// The architecture.
     pub arch: Arch,
-    /// Way in which the base was made: never [`Source::Auto`].
-    pub source: Source,
+    /// Way in which the base was made: never [`BaseSource::Auto`].
+    pub source: BaseSource,
     /// Content digest of the OCI image, from a registry or as files, if the base is one.
     pub oci_digest: Option<String>,
     /// SHA-256 of the cloud image, if the base is one.
@@ -105,7 +105,7 @@ pub struct PathOwner {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Timing {
     /// The phase.
-    pub phase: Phase,
+    pub phase: ImagePhase,
     /// Duration in milliseconds.
     pub ms: u64,
 }

@@ -2,7 +2,7 @@
 
 use crate::base::BaseProvider;
 use crate::package::ExtraPackage;
-use crate::source::Source;
+use crate::source::BaseSource;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -14,7 +14,7 @@ pub struct Options {
     /// Directory of the cache; images are in `images/` below it.
     pub cache: PathBuf,
     /// Source of the base.
-    pub source: Source,
+    pub source: BaseSource,
     /// The caller's own base reader, instead of `source`.
     pub base: Option<Arc<dyn BaseProvider>>,
     /// Main archive, instead of the one that the machine's apt uses; for RPMs the directory that has `repodata`,
@@ -45,7 +45,7 @@ impl Options {
     pub fn new(cache: impl Into<PathBuf>) -> Options {
         Options {
             cache: cache.into(),
-            source: Source::Auto,
+            source: BaseSource::Auto,
             base: None,
             mirror: None,
             security_mirror: None,

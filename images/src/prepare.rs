@@ -42,9 +42,9 @@ use crate::job::{Job, able_to_build};
 use crate::manifest::{FORMAT, Index, Manifest};
 use crate::options::Options;
 use crate::package::ExtraPackage;
-use crate::progress::{Phase, Progress};
+use crate::progress::{ImagePhase, ProgressMessage};
 use crate::runner::has_program;
-use crate::source::Source;
+use crate::source::BaseSource;
 use crate::{candidates, owners};
 use jiff::Timestamp;
 use model::package::PackageName;
@@ -63,14 +63,14 @@ use way::can_be_fetched;
 pub fn prepare(
     release: &Release,
     options: &Options,
-    progress: &(dyn Fn(Progress) + Sync),
+    progress: &(dyn Fn(ProgressMessage) + Sync),
 ) -> Result<Image, ImageError> {
     let mut job = Job::new(release, options, progress)?;
     image(&mut job).map_err(|failure| job.failed(failure))
 }
 
 fn image(job: &mut Job<'_>) -> Result<Image, Failure> {
-    job.enter(Phase::Resolve);
+    job.enter(ImagePhase::Resolve);
     let requested = family::requested_packages(job.family, job.release)?;
     let candidates = candidates::Candidates::of(job.family, job.options)?;
     job.store.check()?;
@@ -112,18 +112,18 @@ fn plain(job: &mut Job<'_>, requested: &[PackageName]) -> Result<Image, Failure>
     let sha256 = build(job, &workshop, &resolved, requested)?;
     let mut manifest = record(job, &workshop, requested, resolved, request)?;
     match manifest.source {
-        Source::Cloud => manifest.cloud_sha256 = sha256,
-        Source::OciImage => manifest.oci_digest = sha256.map(|sha256| format!("sha256:{sha256}")),
-        Source::Auto | Source::Bootstrap | Source::Oci => {}
+        BaseSource::Cloud => manifest.cloud_sha256 = sha256,
+        BaseSource::OciImage => manifest.oci_digest = sha256.map(|sha256| format!("sha256:{sha256}")),
+        BaseSource::Auto | BaseSource::Bootstrap | BaseSource::Oci => {}
     }
-    job.enter(Phase::Store);
+    job.enter(ImagePhase::Store);
     workshop.finish(&job.store, &Manifest { timings: job.timings.clone(), ..manifest })
 }
 
 /// Inputs of a base, as found on the network.
 struct Resolved<'a> {
     key: String,
-    source: Source,
+    source: BaseSource,
     archives: Box<dyn Archives + 'a>,
     indexes: Vec<Index>,
     oci: Option<oci::Pulled>,
@@ -145,7 +145,7 @@ fn resolve<'a>(job: &mut Job<'a>, request: &str, folder: &Path) -> Result<Resolv
             held = cached_settings(job, request);
             if held.is_none() {
                 able_to_build(job.release)?;
-                job.enter(Phase::Read);
+                job.enter(ImagePhase::Read);
                 let tree = folder.join("rootfs");
                 let sha256 = from_files::read(&job.runner, base.as_ref(), folder, &tree)?;
                 read = Some((tree, sha256));
@@ -165,7 +165,7 @@ fn resolve<'a>(job: &mut Job<'a>, request: &str, folder: &Path) -> Result<Resolv
             }
         }
     };
-    job.enter(Phase::Resolve);
+    job.enter(ImagePhase::Resolve);
     let indexes = archives.indexes(&mut job.runner, folder, base.as_deref())?;
     drop(held);
     let accepted_expired = expired(&indexes, Timestamp::now(), job.options.accept_expired)?;
@@ -190,13 +190,13 @@ fn cached_settings(job: &Job<'_>, request: &str) -> Option<(PathBuf, ImageLock)>
 }
 
 /// Pulls the OCI image, if the base is one.
-fn pull(job: &mut Job<'_>, source: Source) -> Result<Option<oci::Pulled>, Failure> {
+fn pull(job: &mut Job<'_>, source: BaseSource) -> Result<Option<oci::Pulled>, Failure> {
     match source {
-        Source::Oci => {
-            job.enter(Phase::Pull);
+        BaseSource::Oci => {
+            job.enter(ImagePhase::Pull);
             oci::pull(&job.runner, job.release).map(Some)
         }
-        Source::Auto | Source::Bootstrap | Source::Cloud | Source::OciImage => Ok(None),
+        BaseSource::Auto | BaseSource::Bootstrap | BaseSource::Cloud | BaseSource::OciImage => Ok(None),
     }
 }
 
@@ -222,7 +222,7 @@ fn build(
     let mut required = None;
     match (&resolved.oci, &job.options.base) {
         (_, Some(base)) => {
-            job.enter(Phase::Read);
+            job.enter(ImagePhase::Read);
             sha256 = Some(match &resolved.read {
                 Some((read, sha256)) => {
                     std::fs::rename(read, &tree).context("moving the base to", &tree)?;
@@ -233,15 +233,15 @@ fn build(
             from_files::keep(&tree, job.family.settings_in_base(), &folder.join(from_files::SETTINGS))?;
         }
         (Some(pulled), None) => {
-            job.enter(Phase::Pull);
+            job.enter(ImagePhase::Pull);
             oci::unpack(&job.runner, pulled, &job.store.id()?, folder, &tree)?;
         }
         (None, None) => {
-            job.enter(Phase::Bootstrap);
+            job.enter(ImagePhase::Bootstrap);
             required = Some(archives.bootstrap(&job.runner, folder, &tree)?);
         }
     }
-    job.enter(Phase::Install);
+    job.enter(ImagePhase::Install);
     if required.is_none() {
         archives.adopt(&job.runner, folder, &tree)?;
     }
@@ -260,7 +260,7 @@ fn record(
     resolved: Resolved<'_>,
     request: String,
 ) -> Result<Manifest, Failure> {
-    job.enter(Phase::Record);
+    job.enter(ImagePhase::Record);
     let tree = workshop.rootfs();
     let packages = job.family.packages(&tree)?;
     let origins = job.family.origins(&job.runner, &tree, &workshop.dir, &packages)?;
@@ -338,22 +338,22 @@ fn digests(keys: &[PathBuf]) -> Result<Vec<String>, Failure> {
 fn fits(cached: &Manifest, request: &str, options: &Options) -> bool {
     let is_made_so = match (&options.base, options.source) {
         (Some(base), _) => cached.source == base.source(),
-        (None, Source::Auto | Source::Cloud | Source::OciImage) => true,
+        (None, BaseSource::Auto | BaseSource::Cloud | BaseSource::OciImage) => true,
         (None, named) => cached.source == named,
     };
     cached.request == request && cached.derived_from.is_none() && is_made_so
 }
 
 /// Returns the kind of base for a release.
-fn source_of(family: &dyn PackageFamily, release: &Release, options: &Options) -> Source {
+fn source_of(family: &dyn PackageFamily, release: &Release, options: &Options) -> BaseSource {
     match (&options.base, options.source) {
         (Some(base), _) => base.source(),
-        (None, Source::Auto | Source::Cloud | Source::OciImage)
+        (None, BaseSource::Auto | BaseSource::Cloud | BaseSource::OciImage)
             if has_program(family.bootstrap_program()) && can_be_fetched(family, release, options) =>
         {
-            Source::Bootstrap
+            BaseSource::Bootstrap
         }
-        (None, Source::Auto | Source::Cloud | Source::OciImage) => Source::Oci,
+        (None, BaseSource::Auto | BaseSource::Cloud | BaseSource::OciImage) => BaseSource::Oci,
         (None, named) => named,
     }
 }
@@ -362,7 +362,7 @@ fn source_of(family: &dyn PackageFamily, release: &Release, options: &Options) -
 mod tests {
     use super::way::find_route;
     use super::*;
-    use crate::base::{Archive, BaseError, Task};
+    use crate::base::{ReadBase, BaseError, BaseTask};
     use crate::cache::Store;
     use crate::fixtures::release;
     use model::arch::Arch;
@@ -398,10 +398,10 @@ mod tests {
             fn identity(&self) -> String {
                 self.0.to_owned()
             }
-            fn source(&self) -> Source {
-                Source::OciImage
+            fn source(&self) -> BaseSource {
+                BaseSource::OciImage
             }
-            fn read(&self, _: &Task<'_>) -> Result<Archive, BaseError> {
+            fn read(&self, _: &BaseTask<'_>) -> Result<ReadBase, BaseError> {
                 Err(BaseError::new(std::io::Error::other("it is not to be read")))
             }
             fn accept(&self, _: &Path) -> Result<(), BaseError> {
@@ -449,9 +449,9 @@ mod tests {
         let release = Release { distro: "devuan".parse().unwrap(), ..release("6", "excalibur") };
         let family = family::of(&release).unwrap();
         let options = Options::new("/nowhere");
-        assert_eq!(source_of(family, &release, &options), Source::Oci);
+        assert_eq!(source_of(family, &release, &options), BaseSource::Oci);
         let options = Options { mirror: Some("http://mirror.example/merged".to_owned()), ..options };
-        assert_eq!(source_of(family, &release, &options), Source::Bootstrap);
+        assert_eq!(source_of(family, &release, &options), BaseSource::Bootstrap);
     }
 
     #[test]
@@ -465,7 +465,7 @@ mod tests {
         let release = elsewhere.into_iter().find(|r| !family::of(r).unwrap().knows_mirror(&r.distro)).unwrap();
         let route = |mirror: Option<&str>| {
             let mirror = mirror.map(str::to_owned);
-            find_route(&release, &Options { source: Source::Bootstrap, mirror, ..Options::new(cache.path()) })
+            find_route(&release, &Options { source: BaseSource::Bootstrap, mirror, ..Options::new(cache.path()) })
         };
         let failure = route(None).unwrap_err();
         assert!(
@@ -488,15 +488,15 @@ mod tests {
         let manifest = Manifest { request: request(&release, &requested, None, &[]), ..bootstrapped };
         workshop.finish(&store, &manifest).unwrap();
         let route = |source| find_route(&release, &Options { source, ..Options::new(cache.path()) });
-        for source in [Source::Auto, Source::Bootstrap, Source::Cloud] {
+        for source in [BaseSource::Auto, BaseSource::Bootstrap, BaseSource::Cloud] {
             assert_eq!(route(source).unwrap(), ImageRoute::Cache);
         }
         // The record names no OCI image.
-        assert!(route(Source::Oci).is_err());
+        assert!(route(BaseSource::Oci).is_err());
         let offline =
             |source| prepare(&release, &Options { source, offline: true, ..Options::new(cache.path()) }, &|_| {});
-        assert_eq!(offline(Source::Cloud).unwrap().key(), key, "without a cloud image it is as if none were named");
-        assert!(matches!(*offline(Source::Oci).unwrap_err().cause, ImageErrorKind::NotCached));
+        assert_eq!(offline(BaseSource::Cloud).unwrap().key(), key, "without a cloud image it is as if none were named");
+        assert!(matches!(*offline(BaseSource::Oci).unwrap_err().cause, ImageErrorKind::NotCached));
     }
 
     #[test]
@@ -505,7 +505,7 @@ mod tests {
         let options = Options { offline: true, ..Options::new(cache.path()) };
         let error = prepare(&release("13", "trixie"), &options, &|_| {}).unwrap_err();
         assert!(matches!(*error.cause, ImageErrorKind::NotCached));
-        assert_eq!(error.phase, Phase::Resolve);
+        assert_eq!(error.phase, ImagePhase::Resolve);
         // The missing image is reported before anything starts, too.
         let known = attainable(&release("13", "trixie"), &options).unwrap_err();
         assert_eq!(known.to_string(), error.to_string());

@@ -7,7 +7,7 @@ use std::fmt;
 /// Phases of preparing an image, in order; an error in one phase is never reported for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Phase {
+pub enum ImagePhase {
     /// Checking the request, finding the mirror, reading the signed indexes, looking into the cache.
     Resolve,
     /// Waiting for another process that builds the same image.
@@ -34,27 +34,27 @@ pub enum Phase {
     Import,
 }
 
-impl Phase {
+impl ImagePhase {
     /// Returns the name for people.
     pub fn name(self) -> &'static str {
         match self {
-            Phase::Resolve => "resolve",
-            Phase::Wait => "wait",
-            Phase::Bootstrap => "bootstrap",
-            Phase::Pull => "pull",
-            Phase::Read => "read",
-            Phase::Copy => "copy",
-            Phase::Install => "install",
-            Phase::Overlay => "overlay",
-            Phase::Record => "record",
-            Phase::Disk => "disk",
-            Phase::Store => "store",
-            Phase::Import => "import",
+            ImagePhase::Resolve => "resolve",
+            ImagePhase::Wait => "wait",
+            ImagePhase::Bootstrap => "bootstrap",
+            ImagePhase::Pull => "pull",
+            ImagePhase::Read => "read",
+            ImagePhase::Copy => "copy",
+            ImagePhase::Install => "install",
+            ImagePhase::Overlay => "overlay",
+            ImagePhase::Record => "record",
+            ImagePhase::Disk => "disk",
+            ImagePhase::Store => "store",
+            ImagePhase::Import => "import",
         }
     }
 }
 
-impl fmt::Display for Phase {
+impl fmt::Display for ImagePhase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
@@ -62,11 +62,11 @@ impl fmt::Display for Phase {
 
 /// A progress message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Progress {
+pub struct ProgressMessage {
     /// The release whose image is prepared.
     pub release: Target,
     /// The phase.
-    pub phase: Phase,
+    pub phase: ImagePhase,
     /// Latest line of the running command, mirrors redacted; `None` at the start of a phase.
     pub detail: Option<String>,
 }

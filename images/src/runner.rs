@@ -6,7 +6,7 @@
 //! [`of_machine`], [`of_tree`] and [`tied`] prepare the command so that it dies with this process.
 
 use crate::error::{CommandFailure, Failure, ImageErrorKind};
-use crate::progress::{Phase, Progress};
+use crate::progress::{ImagePhase, ProgressMessage};
 use model::distro::Target;
 use model::redact::Redactor;
 use model::shell::quoted;
@@ -39,14 +39,14 @@ pub(crate) struct Runner<'a> {
     pub(crate) until: Instant,
     pub(crate) limit: Duration,
     pub(crate) redact: Redactor,
-    pub(crate) progress: &'a (dyn Fn(Progress) + Sync),
+    pub(crate) progress: &'a (dyn Fn(ProgressMessage) + Sync),
     /// Finds the cause of a failure in a program's output; it comes from the family of the tools.
     pub(crate) read_cause: fn(&[String]) -> ImageErrorKind,
 }
 
 /// A command, and how to treat its output.
 pub(crate) struct Call<'c> {
-    pub(crate) phase: Phase,
+    pub(crate) phase: ImagePhase,
     pub(crate) command: &'c mut Command,
     /// Whether to collect stdout apart from stderr, instead of one stream of lines.
     pub(crate) capture: bool,
@@ -54,8 +54,8 @@ pub(crate) struct Call<'c> {
 
 impl Runner<'_> {
     /// Reports the start of a phase, or a message within it.
-    pub(crate) fn report(&self, phase: Phase, detail: Option<&str>) {
-        (self.progress)(Progress { release: self.release.clone(), phase, detail: detail.map(|d| self.redact.text(d)) });
+    pub(crate) fn report(&self, phase: ImagePhase, detail: Option<&str>) {
+        (self.progress)(ProgressMessage { release: self.release.clone(), phase, detail: detail.map(|d| self.redact.text(d)) });
     }
 
     /// Fails if the caller has cancelled or the deadline has passed.
@@ -80,12 +80,12 @@ impl Runner<'_> {
     }
 
     /// Runs a command to its end; its output is reported as progress, and kept as evidence of a failure.
-    pub(crate) fn run(&self, phase: Phase, command: &mut Command) -> Result<(), Failure> {
+    pub(crate) fn run(&self, phase: ImagePhase, command: &mut Command) -> Result<(), Failure> {
         self.call(Call { phase, command, capture: false }).map(drop)
     }
 
     /// Runs a command and returns its standard output.
-    pub(crate) fn output(&self, phase: Phase, command: &mut Command) -> Result<String, Failure> {
+    pub(crate) fn output(&self, phase: ImagePhase, command: &mut Command) -> Result<String, Failure> {
         self.call(Call { phase, command, capture: true })
     }
 
@@ -179,7 +179,7 @@ impl Runner<'_> {
         }
     }
 
-    fn keep_lines(&self, phase: Phase, reader: impl Read) -> VecDeque<String> {
+    fn keep_lines(&self, phase: ImagePhase, reader: impl Read) -> VecDeque<String> {
         let mut last_lines = VecDeque::new();
         let mut reader = BufReader::new(reader);
         let mut line = Vec::new();
@@ -264,7 +264,7 @@ mod tests {
     fn a_failed_command_reports_its_status_and_last_lines() {
         let cancel = AtomicBool::new(false);
         let script = "seq 1 100; echo gone from mirror.example; exit 7";
-        let failure = runner(&cancel, 20).run(Phase::Install, Command::new("sh").args(["-c", script])).unwrap_err();
+        let failure = runner(&cancel, 20).run(ImagePhase::Install, Command::new("sh").args(["-c", script])).unwrap_err();
         let command = failure.command.unwrap();
         assert_eq!(command.command, "sh -c 'seq 1 100; echo gone from <mirror>; exit 7'");
         assert_eq!(command.status, "exit status: 7");
@@ -277,7 +277,7 @@ mod tests {
     fn output_returns_only_stdout() {
         let cancel = AtomicBool::new(false);
         let text = runner(&cancel, 20)
-            .output(Phase::Record, Command::new("sh").args(["-c", "echo out; echo err >&2"]))
+            .output(ImagePhase::Record, Command::new("sh").args(["-c", "echo out; echo err >&2"]))
             .unwrap();
         assert_eq!(text, "out\n");
     }
@@ -285,7 +285,7 @@ mod tests {
     #[test]
     fn a_missing_program_is_named() {
         let cancel = AtomicBool::new(false);
-        let failure = runner(&cancel, 20).run(Phase::Resolve, &mut Command::new("no-such-program")).unwrap_err();
+        let failure = runner(&cancel, 20).run(ImagePhase::Resolve, &mut Command::new("no-such-program")).unwrap_err();
         assert!(matches!(failure.cause, ImageErrorKind::ToolMissing { program } if program == "no-such-program"));
     }
 
@@ -294,7 +294,7 @@ mod tests {
         let cancel = AtomicBool::new(false);
         let started = Instant::now();
         let failure = runner(&cancel, 1)
-            .run(Phase::Bootstrap, Command::new("sh").args(["-c", "sleep 60 & sleep 60"]))
+            .run(ImagePhase::Bootstrap, Command::new("sh").args(["-c", "sleep 60 & sleep 60"]))
             .unwrap_err();
         assert!(matches!(failure.cause, ImageErrorKind::DeadlineExceeded { seconds: 1 }));
         // The pipe closes only when the background child is gone too.
@@ -324,7 +324,7 @@ mod tests {
                 std::thread::sleep(Duration::from_millis(200));
                 cancel.store(true, Ordering::Relaxed);
             });
-            runner(&cancel, 60).run(Phase::Bootstrap, Command::new("sleep").arg("50")).unwrap_err()
+            runner(&cancel, 60).run(ImagePhase::Bootstrap, Command::new("sleep").arg("50")).unwrap_err()
         });
         assert!(matches!(failure.cause, ImageErrorKind::Cancelled));
     }

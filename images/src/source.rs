@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// Source of the base tree.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Source {
+pub enum BaseSource {
     /// Bootstrap if the distro's tool is installed and a mirror is known, or else OCI.
     #[default]
     Auto,
@@ -14,32 +14,32 @@ pub enum Source {
     /// The record's OCI image, through Docker.
     Oci,
     /// A vendor's cloud image, which [`Options::base`](crate::Options::base) reads; without that option the same as
-    /// [`Source::Auto`].
+    /// [`BaseSource::Auto`].
     Cloud,
     /// An OCI image as files, which [`Options::base`](crate::Options::base) reads, too.
     OciImage,
 }
 
-impl Source {
+impl BaseSource {
     /// Returns the name for people.
     pub fn name(self) -> &'static str {
         match self {
-            Source::Auto => "auto",
-            Source::Bootstrap => "bootstrap",
-            Source::Oci => "oci",
-            Source::Cloud => "cloud",
-            Source::OciImage => "oci-image",
+            BaseSource::Auto => "auto",
+            BaseSource::Bootstrap => "bootstrap",
+            BaseSource::Oci => "oci",
+            BaseSource::Cloud => "cloud",
+            BaseSource::OciImage => "oci-image",
         }
     }
 
     /// Returns a description in words.
     pub fn title(self) -> &'static str {
         match self {
-            Source::Auto => "bootstrap or OCI image",
-            Source::Bootstrap => "bootstrap",
-            Source::Oci => "OCI image of its registry",
-            Source::Cloud => "cloud image",
-            Source::OciImage => "OCI image",
+            BaseSource::Auto => "bootstrap or OCI image",
+            BaseSource::Bootstrap => "bootstrap",
+            BaseSource::Oci => "OCI image of its registry",
+            BaseSource::Cloud => "cloud image",
+            BaseSource::OciImage => "OCI image",
         }
     }
 }

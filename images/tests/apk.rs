@@ -7,8 +7,8 @@
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use images::base::{Archive, BaseError, BaseProvider, Content, Task};
-use images::{ExtraPackage, Image, ImageError, ImageErrorKind, Options, Phase, Source, prepare};
+use images::base::{ReadBase, BaseError, BaseProvider, BaseContent, BaseTask};
+use images::{ExtraPackage, Image, ImageError, ImageErrorKind, Options, ImagePhase, BaseSource, prepare};
 use model::package_manager::PackageManager;
 use signed::{has_candidate, left_overs, release, run};
 use std::path::{Path, PathBuf};
@@ -145,14 +145,14 @@ impl BaseProvider for Made {
         "sha256:made".to_owned()
     }
 
-    fn source(&self) -> Source {
-        Source::Cloud
+    fn source(&self) -> BaseSource {
+        BaseSource::Cloud
     }
 
-    fn read(&self, task: &Task<'_>) -> Result<Archive, BaseError> {
+    fn read(&self, task: &BaseTask<'_>) -> Result<ReadBase, BaseError> {
         let tar = task.folder.join("base.tar");
         std::fs::copy(&self.tar, &tar).map_err(BaseError::new)?;
-        Ok(Archive { content: Content::Tree(tar), sha256: "0".repeat(64) })
+        Ok(ReadBase { content: BaseContent::Tree(tar), sha256: "0".repeat(64) })
     }
 
     fn accept(&self, _: &Path) -> Result<(), BaseError> {
@@ -199,7 +199,7 @@ fn apk_is_called_with_the_expected_arguments() {
     assert_eq!(invocations(&image), plain, "the plain image was changed");
 
     let error = mirror.prepared(cache.path(), vec!["no-such-package".parse().unwrap()]).unwrap_err();
-    assert_eq!(error.phase, Phase::Install, "{error}");
+    assert_eq!(error.phase, ImagePhase::Install, "{error}");
     assert!(
         matches!(&*error.cause, ImageErrorKind::PackageMissing { package } if package == "no-such-package"),
         "{error}"

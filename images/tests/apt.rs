@@ -5,7 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
 
-use images::{ImageError, ImageErrorKind, Phase};
+use images::{ImageError, ImageErrorKind, ImagePhase};
 use model::package_manager::PackageManager;
 use model::release::{Archive, PackageSuite, Release};
 use signed::{Signed, left_overs, release, run};
@@ -85,7 +85,7 @@ impl Mirror {
             options.mirror = Some(address);
         });
         let error = result.unwrap_err();
-        assert_eq!(error.phase, Phase::Bootstrap, "{error}");
+        assert_eq!(error.phase, ImagePhase::Bootstrap, "{error}");
         assert!(!error.to_string().contains("127.0.0.1"), "the mirror's address shows: {error}");
         assert_eq!(left_overs(cache.path()), 0);
         assert!(images::cache::list(cache.path()).is_empty());

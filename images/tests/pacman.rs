@@ -5,7 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
 
-use images::{ExtraPackage, Image, ImageError, ImageErrorKind, ImageOrigin, Options, Phase};
+use images::{ExtraPackage, Image, ImageError, ImageErrorKind, ImageOrigin, Options, ImagePhase};
 use model::package_manager::PackageManager;
 use signed::{Signed, half_of, has_candidate, is_whole, left_overs, release, run, scripts};
 use small::Tmpfs;
@@ -129,7 +129,7 @@ fn an_image_and_a_derived_candidate_are_made_from_a_signed_mirror() {
     assert_eq!(scripts(&image), "base 1-1\nkq-library 1.0-1\nkq-hello 1:1.0-1\n", "the plain image was changed");
 
     let error = with("no-such-package".parse().unwrap()).unwrap_err();
-    assert_eq!(error.phase, Phase::Install, "{error}");
+    assert_eq!(error.phase, ImagePhase::Install, "{error}");
     assert!(
         matches!(&*error.cause, ImageErrorKind::PackageMissing { package } if package == "no-such-package"),
         "{error}"
@@ -143,7 +143,7 @@ fn wrong_signatures_and_outdated_packages_are_refused() {
     let mirror = Mirror::new();
     let cache = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let error = mirror.prepared(cache.path(), "wrong", |_| {}).unwrap_err();
-    assert_eq!(error.phase, Phase::Bootstrap, "{error}");
+    assert_eq!(error.phase, ImagePhase::Bootstrap, "{error}");
     let ImageErrorKind::Untrusted { detail } = &*error.cause else { panic!("{error}") };
     assert!(detail.contains("base-1-1-any") && detail.contains("No public key"), "{detail}");
 
@@ -154,13 +154,13 @@ fn wrong_signatures_and_outdated_packages_are_refused() {
     let package = mirror.repository("extra").join("kq-hello-1:1.0-1-any.pkg.tar.zst");
     std::fs::write(&package, "of yesterday").unwrap();
     let error = mirror.prepared(cache.path(), "right", |_| {}).unwrap_err();
-    assert_eq!(error.phase, Phase::Install, "{error}");
+    assert_eq!(error.phase, ImagePhase::Install, "{error}");
     let ImageErrorKind::Untrusted { detail } = &*error.cause else { panic!("{error}") };
     assert!(detail.contains("kq-hello-1:1.0-1") && detail.contains("the database of extra"), "{detail}");
 
     std::fs::remove_file(mirror.repository("extra").join("extra.db")).unwrap();
     let error = mirror.prepared(cache.path(), "right", |_| {}).unwrap_err();
-    assert_eq!(error.phase, Phase::Resolve, "{error}");
+    assert_eq!(error.phase, ImagePhase::Resolve, "{error}");
     assert!(matches!(&*error.cause, ImageErrorKind::NoSuchRelease { what } if what == "repository extra"), "{error}");
     assert_eq!(left_overs(cache.path()), 0);
     assert!(images::cache::list(cache.path()).is_empty());

@@ -9,7 +9,7 @@ use futures_util::TryStreamExt as _;
 use images::base::oci_image::OciImage;
 use images::boot::{initramfs, kernel, modules};
 use images::external_file::ExternalFile;
-use images::{ExtraPackage, ImageError, ImageErrorKind, ImageOrigin, Options, Phase, Source, docker, prepare};
+use images::{ExtraPackage, ImageError, ImageErrorKind, ImageOrigin, Options, ImagePhase, BaseSource, docker, prepare};
 use model::database::Database;
 use model::release::Release;
 use small::Tmpfs;
@@ -60,7 +60,7 @@ fn trixie_becomes_a_tree_with_a_kernel_and_an_initramfs() {
     let image = trixie();
     let release = debian::release("13");
     let manifest = &image.manifest;
-    assert_eq!(manifest.source, Source::Bootstrap);
+    assert_eq!(manifest.source, BaseSource::Bootstrap);
     assert!(manifest.package("qemu-system-x86").unwrap().version.as_str().starts_with("1:10."));
     assert_eq!(manifest.owner("/usr/libexec/virtiofsd").unwrap().package, Some("virtiofsd".parse().unwrap()));
     assert!(
@@ -190,7 +190,7 @@ fn a_package_is_not_fetched_offline() {
     let known: ExtraPackage = "hello".parse().unwrap();
     let options = Options { offline: true, extra_packages: vec![known], ..Options::new(shared_cache()) };
     let error = prepare(&debian::release("13"), &options, &|_| {}).unwrap_err();
-    assert_eq!(error.phase, Phase::Install);
+    assert_eq!(error.phase, ImagePhase::Install);
     assert!(matches!(*error.cause, ImageErrorKind::NotCached), "{error}");
 }
 
@@ -201,7 +201,7 @@ fn a_package_that_does_not_exist_is_named() {
     let missing: ExtraPackage = "no-such-package-anywhere".parse().unwrap();
     let options = Options { offline: true, extra_packages: vec![missing], ..Options::new(shared_cache()) };
     let error = prepare(&debian::release("13"), &options, &|_| {}).unwrap_err();
-    assert_eq!(error.phase, Phase::Install);
+    assert_eq!(error.phase, ImagePhase::Install);
     assert!(
         matches!(&*error.cause, ImageErrorKind::PackageMissing { package } if package == "no-such-package-anywhere"),
         "{error}"
@@ -268,7 +268,7 @@ fn an_expired_mirror_is_refused_unless_accepted() {
     // With expired indexes accepted it fails later and for another reason: there is no signature.
     let (cache, result) = prepare_from(mirror(files), true);
     let error = result.unwrap_err();
-    assert_eq!(error.phase, Phase::Bootstrap, "{error}");
+    assert_eq!(error.phase, ImagePhase::Bootstrap, "{error}");
     assert!(matches!(*error.cause, ImageErrorKind::Untrusted { .. }), "{error}");
     let command = error.command.as_ref().unwrap();
     assert!(command.command.contains("mmdebstrap") && !command.tail.is_empty() && command.tail.len() <= 15);
@@ -284,7 +284,7 @@ fn an_oversized_index_is_refused() {
     let files: &'static [_] = Box::leak(Box::new([("/debian/dists/trixie/InRelease", endless)]));
     let (cache, result) = prepare_from(mirror(files), true);
     let error = result.unwrap_err();
-    assert_eq!(error.phase, Phase::Resolve, "{error}");
+    assert_eq!(error.phase, ImagePhase::Resolve, "{error}");
     assert!(error.to_string().contains("more than 16777216 bytes"), "{error}");
     assert_eq!(left_overs(cache.path()), 0);
 }
@@ -350,7 +350,7 @@ fn a_mirrors_credentials_are_sent_only_to_the_mirror() {
     })
     .unwrap_err();
     // There is no signature: by then both the resolver and the bootstrap have fetched the index.
-    assert_eq!(error.phase, Phase::Bootstrap, "{error}");
+    assert_eq!(error.phase, ImagePhase::Bootstrap, "{error}");
     assert!(matches!(*error.cause, ImageErrorKind::Untrusted { .. }), "{error}");
     assert!(authorized.load(Ordering::Relaxed) >= 2);
     assert_eq!(*leaked.lock().unwrap(), Vec::<String>::new());
@@ -363,7 +363,7 @@ fn a_mirrors_credentials_are_sent_only_to_the_mirror() {
 fn a_release_that_the_mirror_lacks_is_named() {
     let (_cache, result) = prepare_from(mirror(&[]), false);
     let error = result.unwrap_err();
-    assert_eq!(error.phase, Phase::Resolve);
+    assert_eq!(error.phase, ImagePhase::Resolve);
     assert!(matches!(&*error.cause, ImageErrorKind::NoSuchRelease { what } if what == "suite trixie"), "{error}");
 }
 
@@ -373,7 +373,7 @@ fn an_unreachable_mirror_is_reported_as_such() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (_cache, result) = prepare_from(format!("http://{free}/debian"), false);
     let error = result.unwrap_err();
-    assert_eq!(error.phase, Phase::Resolve);
+    assert_eq!(error.phase, ImagePhase::Resolve);
     assert!(matches!(*error.cause, ImageErrorKind::MirrorUnreachable { cached_age: None, .. }), "{error}");
     // With an image in the cache the hint offers it.
     if images::cache::list(&shared_cache()).iter().any(|i| i.release().to_string() == "debian:13") {
@@ -419,7 +419,7 @@ fn cancelling_leaves_nothing_behind() {
     let cancel = Arc::new(AtomicBool::new(false));
     let options = Options { accept_expired: true, cancel: Arc::clone(&cancel), ..Options::new(cache.path()) };
     let error = prepare(&debian::release("13"), &options, &|p| {
-        if p.phase == Phase::Bootstrap && p.detail.is_some() {
+        if p.phase == ImagePhase::Bootstrap && p.detail.is_some() {
             cancel.store(true, Ordering::Relaxed);
         }
     })
@@ -697,7 +697,7 @@ fn small(key: &str) -> (tempfile::TempDir, images::Image) {
         distro: "debian".parse().unwrap(),
         version: "13".parse().unwrap(),
         arch: model::arch::Arch::X86_64,
-        source: Source::Bootstrap,
+        source: BaseSource::Bootstrap,
         oci_digest: None,
         cloud_sha256: None,
         derived_from: None,
@@ -786,7 +786,7 @@ fn a_docker_save_archive_is_accepted_as_a_base() {
     let base = OciImage::open(source, &release, &Database::embedded(), Arc::default()).unwrap();
     let options = Options { base: Some(Arc::new(base)), accept_expired: true, ..Options::new(cache.path()) };
     let image = prepare(&release, &options, &|_| {}).unwrap_or_else(|e| panic!("{e}"));
-    assert_eq!(image.manifest.source, Source::OciImage);
+    assert_eq!(image.manifest.source, BaseSource::OciImage);
     assert!(image.manifest.oci_digest.as_deref().is_some_and(|d| d.starts_with("sha256:")));
     let version = |image: &images::Image, name: &str| image.manifest.package(name).map(|p| p.version.clone());
     for package in ["virtiofsd", "linux-image-amd64"] {
@@ -820,9 +820,9 @@ fn an_image_is_made_from_a_registrys_oci_image() {
     release.oci_image = Some(reference.clone());
     // QEMU and its dependencies would take as long as everything else.
     release.vmms.clear();
-    let options = Options { source: Source::Oci, accept_expired: true, ..Options::new(cache.path()) };
+    let options = Options { source: BaseSource::Oci, accept_expired: true, ..Options::new(cache.path()) };
     let image = prepare(&release, &options, &|_| {}).unwrap();
-    assert_eq!(image.manifest.source, Source::Oci);
+    assert_eq!(image.manifest.source, BaseSource::Oci);
     assert!(image.manifest.oci_digest.as_deref().is_some_and(|d| d.starts_with("sha256:")));
     let version = |image: &images::Image, name: &str| image.manifest.package(name).map(|p| p.version.clone());
     for package in ["virtiofsd", "linux-image-amd64"] {
@@ -833,7 +833,7 @@ fn an_image_is_made_from_a_registrys_oci_image() {
 
     release.oci_image = Some(format!("{}/debian:no-such-tag", registry.address));
     let error = prepare(&release, &options, &|_| {}).unwrap_err();
-    assert_eq!(error.phase, Phase::Pull);
+    assert_eq!(error.phase, ImagePhase::Pull);
     assert!(matches!(*error.cause, ImageErrorKind::NoSuchImage { .. }), "{error}");
     runtime.block_on(registry::forget(&docker, &reference));
     drop(registry);

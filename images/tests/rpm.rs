@@ -4,8 +4,8 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
 
-use images::base::{Archive, BaseError, BaseProvider, Content, Task};
-use images::{ExtraPackage, Image, ImageError, ImageErrorKind, ImageOrigin, Options, Phase, Source, prepare};
+use images::base::{ReadBase, BaseError, BaseProvider, BaseContent, BaseTask};
+use images::{ExtraPackage, Image, ImageError, ImageErrorKind, ImageOrigin, Options, ImagePhase, BaseSource, prepare};
 use model::package_manager::PackageManager;
 use model::release::Release;
 use signed::{Signed, half_of, has_candidate, is_whole, left_overs, run, scripts};
@@ -212,7 +212,7 @@ fn an_image_and_a_derived_candidate_are_made_from_a_signed_repository() {
     assert_eq!(scripts(&image), "kq-base 1.0\nkq-library 1.0\nkq-hello 1.0\n", "the plain image was changed");
 
     let error = with("no-such-package".parse().unwrap()).unwrap_err();
-    assert_eq!(error.phase, Phase::Install, "{error}");
+    assert_eq!(error.phase, ImagePhase::Install, "{error}");
     assert!(
         matches!(&*error.cause, ImageErrorKind::PackageMissing { package } if package == "no-such-package"),
         "{error}"
@@ -226,7 +226,7 @@ fn wrong_signatures_and_incomplete_indexes_are_refused() {
     let repository = Repository::new();
     let cache = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let error = repository.prepared(cache.path(), "wrong", |_| {}).unwrap_err();
-    assert_eq!(error.phase, Phase::Bootstrap, "{error}");
+    assert_eq!(error.phase, ImagePhase::Bootstrap, "{error}");
     let ImageErrorKind::Untrusted { detail } = &*error.cause else { panic!("{error}") };
     assert!(detail.contains("kq-base-1.0-1.noarch") && detail.contains("wrong.asc"), "{detail}");
 
@@ -238,13 +238,13 @@ fn wrong_signatures_and_incomplete_indexes_are_refused() {
     let list = lists.map(|entry| entry.unwrap().path()).find(|p| p.to_string_lossy().ends_with("-primary.xml.gz"));
     std::fs::write(list.unwrap(), "of yesterday").unwrap();
     let error = repository.prepared(cache.path(), "right", |_| {}).unwrap_err();
-    assert_eq!(error.phase, Phase::Resolve, "{error}");
+    assert_eq!(error.phase, ImagePhase::Resolve, "{error}");
     let ImageErrorKind::Untrusted { detail } = &*error.cause else { panic!("{error}") };
     assert!(detail.contains("checksum doesn't match") && detail.contains("repository mirror"), "{detail}");
 
     std::fs::remove_dir_all(repository.folder().join("repodata")).unwrap();
     let error = repository.prepared(cache.path(), "right", |_| {}).unwrap_err();
-    assert_eq!(error.phase, Phase::Resolve, "{error}");
+    assert_eq!(error.phase, ImagePhase::Resolve, "{error}");
     assert!(matches!(*error.cause, ImageErrorKind::MirrorUnreachable { .. }), "{error}");
     assert_eq!(left_overs(cache.path()), 0);
     assert!(images::cache::list(cache.path()).is_empty());
@@ -270,7 +270,7 @@ fn zypper_repositories_need_signed_indexes() {
     let repository = Repository::new();
     let cache = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let error = repository.prepared_of(&leap(), cache.path(), "right", |_| {}).unwrap_err();
-    assert_eq!(error.phase, Phase::Resolve, "{error}");
+    assert_eq!(error.phase, ImagePhase::Resolve, "{error}");
     let repomd = repository.folder().join("repodata/repomd.xml");
     for (signer, is_accepted) in [("wrong", false), ("right", true)] {
         let user = format!("{signer}@b.example");
@@ -312,9 +312,9 @@ fn packages_come_from_the_repositories_of_the_oci_image() {
     let mut release = release();
     release.oci_image = Some(reference.clone());
     release.vmms[0].packages = vec!["kq-extra".parse().unwrap()];
-    let options = Options { source: Source::Oci, ..Options::new(cache.path()) };
+    let options = Options { source: BaseSource::Oci, ..Options::new(cache.path()) };
     let image = prepare(&release, &options, &|_| {}).unwrap_or_else(|e| panic!("{e}"));
-    assert_eq!(image.manifest.source, Source::Oci);
+    assert_eq!(image.manifest.source, BaseSource::Oci);
     assert!(image.manifest.package("kq-extra").is_some());
     assert_eq!(image.manifest.indexes[0].suite, "own");
     let origin = image.manifest.origins.iter().find(|o| o.package == "kq-extra").unwrap();
@@ -340,15 +340,15 @@ impl BaseProvider for Made {
         "sha256:made".to_owned()
     }
 
-    fn source(&self) -> Source {
-        Source::Cloud
+    fn source(&self) -> BaseSource {
+        BaseSource::Cloud
     }
 
-    fn read(&self, task: &Task<'_>) -> Result<Archive, BaseError> {
+    fn read(&self, task: &BaseTask<'_>) -> Result<ReadBase, BaseError> {
         self.read.fetch_add(1, Ordering::Relaxed);
         let tar = task.folder.join("base.tar");
         std::fs::copy(&self.tar, &tar).map_err(BaseError::new)?;
-        Ok(Archive { content: Content::Tree(tar), sha256: "0".repeat(64) })
+        Ok(ReadBase { content: BaseContent::Tree(tar), sha256: "0".repeat(64) })
     }
 
     fn accept(&self, _: &Path) -> Result<(), BaseError> {
@@ -375,7 +375,7 @@ fn packages_come_from_the_cloud_image_which_is_read_once_per_build() {
     let options = Options { base: Some(Arc::<Made>::clone(&base)), ..Options::new(cache.path()) };
     let prepare_image = |options: &Options| prepare(&release, options, &|_| {}).unwrap_or_else(|e| panic!("{e}"));
     let image = prepare_image(&options);
-    assert_eq!((image.manifest.source, image.origin, read()), (Source::Cloud, ImageOrigin::Built, 1));
+    assert_eq!((image.manifest.source, image.origin, read()), (BaseSource::Cloud, ImageOrigin::Built, 1));
     assert_eq!(image.manifest.cloud_sha256.as_deref(), Some("0".repeat(64).as_str()));
     assert_eq!(image.manifest.indexes[0].suite, "own");
     let version = |image: &Image| image.manifest.package("kq-extra").unwrap().version.to_string();

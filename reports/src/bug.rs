@@ -3,8 +3,8 @@
 //! Nothing is sent, run or investigated here: a report follows from the run, the record and the catalogue; facts that
 //! none of them has are left out or called unknown.
 //! [`FailedTest`] holds the facts about the failure, [`Route`] says whom it concerns, [`Destination`] who takes the
-//! report, [`script`] reproduces it without this program, and [`Report`] combines them in the form that the destination
-//! takes.
+//! report, [`script`] reproduces it without this program, and [`BugReport`] combines them in the form that the
+//! destination takes.
 
 mod case;
 mod error;
@@ -21,14 +21,14 @@ mod sections;
 mod shared;
 mod tracker;
 
-pub use case::{FailedTest, Package, Sighting, passed_in};
+pub use case::{FailedTest, FaultyPackage, Sighting, passed_in};
 pub use error::BugError;
 pub use feature::Series;
 pub use form::Form;
-pub use forms::Written;
-pub use log::Log;
+pub use forms::WrittenReport;
+pub use log::LogExcerpt;
 pub use route::{Owner, Route, Ruling};
-pub use sections::{Report, Reproduced};
+pub use sections::{BugReport, Reproduced};
 pub use tracker::{Destination, destination};
 
 #[cfg(test)]

@@ -176,7 +176,7 @@ struct Before<'r> {
 impl Before<'_> {
     /// Returns the tests that failed in containers of the cell's release under a profile, with the same packages as the
     /// cell.
-    fn failures(self, id: &CellId, cell: &CellRun, profile: &str) -> BTreeSet<agreement::Failed> {
+    fn failures(self, id: &CellId, cell: &CellRun, profile: &str) -> BTreeSet<agreement::FailureId> {
         let Some(facts) = cell.facts.as_ref().filter(|facts| facts.candidates.is_empty()) else {
             return BTreeSet::new();
         };

@@ -16,7 +16,7 @@
 
 use crate::digest;
 use crate::journal::{Candidate, CellId, Event, Journal, JournalEntry};
-use crate::package_change::{PackageChange, differing};
+use crate::package_change::{VersionChange, differing};
 use crate::run::{Conflict, fold};
 use jiff::Timestamp;
 use model::kernel::KernelRelease;
@@ -223,7 +223,7 @@ impl Basics {
         if self.basis != other.basis {
             all.push(format!("{} and {}", basis(self), basis(other)));
         }
-        for PackageChange { name, then, now } in differing(&self.versions, &other.versions) {
+        for VersionChange { name, then, now } in differing(&self.versions, &other.versions) {
             let [then, now] = [then, now].map(|version| version.map_or("none", PackageVersion::as_str));
             all.push(format!("{name} {then} and {now}"));
         }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// A package's version then and now; `None` if it was not installed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PackageChange<'m> {
+pub struct VersionChange<'m> {
     /// The package's name.
     pub name: &'m PackageName,
     /// The version then.
@@ -19,7 +19,7 @@ pub struct PackageChange<'m> {
     pub now: Option<&'m PackageVersion>,
 }
 
-impl PackageChange<'_> {
+impl VersionChange<'_> {
     /// Formats the change: `1:10.0 → 1:10.1`.
     pub fn turn(&self) -> String {
         let [then, now] = [self.then, self.now].map(|version| version.map_or("not there", PackageVersion::as_str));
@@ -28,7 +28,7 @@ impl PackageChange<'_> {
 }
 
 /// The order is that of the texts: it makes lists the same each time, and says nothing about which version is later.
-impl Ord for PackageChange<'_> {
+impl Ord for VersionChange<'_> {
     fn cmp(&self, other: &Self) -> Ordering {
         let by_text = |a: Option<&PackageVersion>, b: Option<&PackageVersion>| {
             a.map(PackageVersion::as_str).cmp(&b.map(PackageVersion::as_str))
@@ -40,7 +40,7 @@ impl Ord for PackageChange<'_> {
     }
 }
 
-impl PartialOrd for PackageChange<'_> {
+impl PartialOrd for VersionChange<'_> {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
@@ -50,9 +50,9 @@ impl PartialOrd for PackageChange<'_> {
 pub(crate) fn differing<'m>(
     then: &'m BTreeMap<PackageName, PackageVersion>,
     now: &'m BTreeMap<PackageName, PackageVersion>,
-) -> Vec<PackageChange<'m>> {
+) -> Vec<VersionChange<'m>> {
     let names: BTreeSet<&PackageName> = then.keys().chain(now.keys()).collect();
-    let one = |name: &'m PackageName| PackageChange { name, then: then.get(name), now: now.get(name) };
+    let one = |name: &'m PackageName| VersionChange { name, then: then.get(name), now: now.get(name) };
     names.into_iter().map(one).filter(|package| package.then != package.now).collect()
 }
 

@@ -42,12 +42,12 @@ pub struct CellProgress {
     /// How many guests the cell started.
     pub guests: u32,
     /// The attempts that ended, in order, by profile and test.
-    pub tests: BTreeMap<(ProfileName, TestId), Vec<Tried>>,
+    pub tests: BTreeMap<(ProfileName, TestId), Vec<EndedAttempt>>,
 }
 
 /// An attempt that ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tried {
+pub struct EndedAttempt {
     /// Number of the virtual machine in the cell; 0 if no machine is involved.
     pub machine: u32,
     /// The attempt's number, counted from 1.
@@ -144,7 +144,7 @@ impl CellProgress {
                 for profile in profiles {
                     let tried = self.tests.entry((profile.clone(), test.clone())).or_default();
                     if !tried.iter().any(|known| (known.machine, known.attempt) == (*machine, *attempt)) {
-                        tried.push(Tried { machine: *machine, attempt: *attempt, outcome: outcome.clone() });
+                        tried.push(EndedAttempt { machine: *machine, attempt: *attempt, outcome: outcome.clone() });
                     }
                 }
             }

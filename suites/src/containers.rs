@@ -8,8 +8,8 @@
 //! have no control; each is a capability of its own, so that its failure does not affect `kata.smoke`.
 //! Pods by CRI ([`cri`]) are a capability of their own on both sides, because a release may have containers without
 //! CRI; so are containers by Docker ([`docker`]), disks, and root filesystems by other snapshotters.
-//! A body sees `Containers`, `Task` and `Network` and does not know which runtime it was given, except the few that
-//! prove which one it is.
+//! A body sees `Containers`, `Task` and `NetworkNamespace` and does not know which runtime it was given, except the
+//! few that prove which one it is.
 //! Without Kata, or with a Kata of another profile, the twin is a `skip`, so its capability is `untested`.
 
 mod arguments;
@@ -38,9 +38,9 @@ use crate::test::{Place, Suite, Test};
 pub use crate::claims::{GuestRoot, Kata, OwnGuest};
 pub use crate::environment::{
     Container, ContainerEnd, ContainerLimits, ContainerOutput, ContainerRuntime, ContainerUsage, ContainerdEvent,
-    Containers, Cri, Disk, DiskFacts, Docker, DockerContainer, DockerNetwork, DockerProcess, Ephemeral, FileFacts,
-    GuestFiles, IMAGE_USER, Mount, Network, NoCri, PROBE, Pod, PodContainer, PodLimits, PodProcess, PodUsage,
-    PodWanted, ProbeFacts, Process, ProfileWanted, Sandbox, Snapshotter, Task, TerminalSize, Trace,
+    Containers, Cri, ContainerDisk, DiskFacts, Docker, DockerContainer, DockerNetwork, DockerProcess, Ephemeral, FileFacts,
+    GuestFiles, IMAGE_USER, ContainerMount, NetworkNamespace, NoCri, PROBE, Pod, PodContainer, PodLimits, PodProcess, PodUsage,
+    PodWanted, ProbeFacts, Process, ProfileWanted, ContainerSandbox, Snapshotter, Task, TerminalSize, Trace,
 };
 pub use crate::test::ContainersBody;
 pub use process::pattern;

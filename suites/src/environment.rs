@@ -31,10 +31,10 @@ pub use crate::effort::Effort;
 pub use crate::ending::Ending;
 pub use action::{Action, Bytes, FileKind, Reply, Status};
 pub use container::{
-    Container, ContainerLimits, ContainerOutput, ContainerUsage, Disk, DiskFacts, FileFacts, IMAGE_USER, Mount, PROBE,
-    ProbeFacts, Sandbox,
+    Container, ContainerLimits, ContainerOutput, ContainerUsage, ContainerDisk, DiskFacts, FileFacts, IMAGE_USER, ContainerMount, PROBE,
+    ProbeFacts, ContainerSandbox,
 };
-pub use containers::{ContainerRuntime, ContainerdEvent, Containers, GuestFiles, Network, Process, Snapshotter, Task};
+pub use containers::{ContainerRuntime, ContainerdEvent, Containers, GuestFiles, NetworkNamespace, Process, Snapshotter, Task};
 pub use docker::{Docker, DockerContainer, DockerNetwork, DockerProcess};
 pub use model::environment::Environment;
 pub use other_machine::OtherMachine;

@@ -1,8 +1,9 @@
 //! Ids of distros, versions of their releases, and both together, validated on construction, so that no user has to
 //! check them again.
 
+use crate::checked_text::checked_text;
 use serde::{Deserialize, Serialize};
-use std::borrow::{Borrow, Cow};
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -87,77 +88,6 @@ const fn is_among(byte: u8, marks: &[u8]) -> bool {
     }
     false
 }
-
-/// Implements what types of checked texts share: they are built only from texts that `$is` accepts, and serialized,
-/// displayed and compared as their text.
-macro_rules! checked_text {
-    ($name:ident, $error:ident, $is:ident) => {
-        impl $name {
-            /// Returns the text.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = $error;
-
-            fn from_str(text: &str) -> Result<$name, $error> {
-                match $is(text) {
-                    true => Ok($name(Cow::Owned(text.to_owned()))),
-                    false => Err($error(text.chars().take(40).collect())),
-                }
-            }
-        }
-
-        impl TryFrom<String> for $name {
-            type Error = $error;
-
-            fn try_from(text: String) -> Result<$name, $error> {
-                text.parse()
-            }
-        }
-
-        impl From<$name> for String {
-            fn from(text: $name) -> String {
-                text.0.into_owned()
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(&self.0)
-            }
-        }
-
-        impl AsRef<str> for $name {
-            fn as_ref(&self) -> &str {
-                self.as_str()
-            }
-        }
-
-        // For lookups in maps by text.
-        impl Borrow<str> for $name {
-            fn borrow(&self) -> &str {
-                self.as_str()
-            }
-        }
-
-        impl PartialEq<str> for $name {
-            fn eq(&self, other: &str) -> bool {
-                self.as_str() == other
-            }
-        }
-
-        impl PartialEq<&str> for $name {
-            fn eq(&self, other: &&str) -> bool {
-                self.as_str() == *other
-            }
-        }
-    };
-}
-
-pub(crate) use checked_text;
 
 checked_text!(DistroId, NotADistroId, is_id);
 checked_text!(ReleaseVersion, NotAReleaseVersion, is_release_name);

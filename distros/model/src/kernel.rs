@@ -13,7 +13,7 @@ mod version;
 
 pub use config::{ConfigError, KernelConfig, OptionValue};
 pub use fragments::{Condition, FOLDER, Fragment, Fragments, KataValue, KernelOption, folder_of};
-pub use judgement::{Judged, State};
+pub use judgement::{Judged, OptionState};
 pub use release::{KernelRelease, NotAKernelRelease};
 pub use uses::{KernelUse, Use, Weight};
 pub use version::KernelVersion;

@@ -3,6 +3,7 @@
 // Vocabulary.
 pub mod arch; // architectures by Kata's names
 pub mod capability; // capabilities, the columns of the matrix: the one table of them
+mod checked_text; // what all types of checked texts have in common
 pub mod component; // what a failure blames: the parts of a distro, its record, Kata itself
 pub mod distro; // ids of distros and versions of releases, validated on construction
 pub mod environment; // where a release is brought up: container, virtual machine, host

@@ -1,12 +1,10 @@
 //! Names and versions of packages, validated on construction, so that no user has to check them again.
 
+use crate::checked_text::checked_text;
 use crate::diagnostic::is_direction_control;
 use crate::package_manager::PackageManager;
 use crate::redact::is_unprintable;
 use serde::{Deserialize, Serialize};
-use std::borrow::Borrow;
-use std::fmt;
-use std::str::FromStr;
 
 /// Longest name and longest version, in bytes.
 const MAX_BYTES: usize = 200;
@@ -25,11 +23,6 @@ pub struct PackageName(String);
 pub struct NotAPackageName(String);
 
 impl PackageName {
-    /// Returns the text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
     /// Whether `manager` can have a package of that name.
     pub fn is_for(&self, manager: PackageManager) -> bool {
         manager.has_names_like(self.as_str())
@@ -53,55 +46,7 @@ fn is_word(text: &str) -> bool {
     !text.is_empty() && text.chars().all(is_shown)
 }
 
-impl FromStr for PackageName {
-    type Err = NotAPackageName;
-
-    fn from_str(text: &str) -> Result<PackageName, NotAPackageName> {
-        match is_plain(text) {
-            true => Ok(PackageName(text.to_owned())),
-            false => Err(NotAPackageName(text.chars().take(40).collect())),
-        }
-    }
-}
-
-impl TryFrom<String> for PackageName {
-    type Error = NotAPackageName;
-
-    fn try_from(text: String) -> Result<PackageName, NotAPackageName> {
-        text.parse()
-    }
-}
-
-impl From<PackageName> for String {
-    fn from(name: PackageName) -> String {
-        name.0
-    }
-}
-
-impl fmt::Display for PackageName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-// For lookups in maps by text, and joining of lists.
-impl Borrow<str> for PackageName {
-    fn borrow(&self) -> &str {
-        self.as_str()
-    }
-}
-
-impl PartialEq<str> for PackageName {
-    fn eq(&self, other: &str) -> bool {
-        self.as_str() == other
-    }
-}
-
-impl PartialEq<&str> for PackageName {
-    fn eq(&self, other: &&str) -> bool {
-        self.as_str() == *other
-    }
-}
+checked_text!(PackageName, NotAPackageName, is_plain);
 
 /// Name of a package or source package as its distro has it: in a package database, an image's manifest, or a message
 /// of a package manager.
@@ -116,60 +61,16 @@ pub struct NativeName(String);
 #[error("{0:?} is not a package name: expected one printable word that does not begin with a hyphen")]
 pub struct NotANativeName(String);
 
-impl NativeName {
-    /// Returns the text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+/// Whether a text can be the name of a package in some distro.
+fn is_native_name(text: &str) -> bool {
+    is_word(text) && !text.starts_with('-')
 }
 
-impl FromStr for NativeName {
-    type Err = NotANativeName;
-
-    fn from_str(text: &str) -> Result<NativeName, NotANativeName> {
-        match is_word(text) && !text.starts_with('-') {
-            true => Ok(NativeName(text.to_owned())),
-            false => Err(NotANativeName(text.chars().take(40).collect())),
-        }
-    }
-}
-
-impl TryFrom<String> for NativeName {
-    type Error = NotANativeName;
-
-    fn try_from(text: String) -> Result<NativeName, NotANativeName> {
-        text.parse()
-    }
-}
+checked_text!(NativeName, NotANativeName, is_native_name);
 
 impl From<PackageName> for NativeName {
     fn from(name: PackageName) -> NativeName {
         NativeName(name.0)
-    }
-}
-
-impl fmt::Display for NativeName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-// For lookups in maps by text.
-impl Borrow<str> for NativeName {
-    fn borrow(&self) -> &str {
-        self.as_str()
-    }
-}
-
-impl PartialEq<str> for NativeName {
-    fn eq(&self, other: &str) -> bool {
-        self.as_str() == other
-    }
-}
-
-impl PartialEq<&str> for NativeName {
-    fn eq(&self, other: &&str) -> bool {
-        self.as_str() == *other
     }
 }
 
@@ -232,11 +133,6 @@ pub struct PackageVersion(String);
 pub struct NotAPackageVersion(String);
 
 impl PackageVersion {
-    /// Returns the text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
     /// Returns the leading numbers of the program's own version: 10, 0 and 13 of `1:10.0.13+ds-0+deb13u1`.
     ///
     /// These are the same for every package manager, while epochs and revisions differ from distro to distro. They
@@ -248,42 +144,12 @@ impl PackageVersion {
     }
 }
 
-impl FromStr for PackageVersion {
-    type Err = NotAPackageVersion;
-
-    fn from_str(text: &str) -> Result<PackageVersion, NotAPackageVersion> {
-        match is_word(text) && text.len() <= MAX_BYTES && !text.contains("://") {
-            true => Ok(PackageVersion(text.to_owned())),
-            false => Err(NotAPackageVersion(text.chars().take(40).collect())),
-        }
-    }
+/// Whether a text can be the version of a package in some distro.
+fn is_package_version(text: &str) -> bool {
+    is_word(text) && text.len() <= MAX_BYTES && !text.contains("://")
 }
 
-impl TryFrom<String> for PackageVersion {
-    type Error = NotAPackageVersion;
-
-    fn try_from(text: String) -> Result<PackageVersion, NotAPackageVersion> {
-        text.parse()
-    }
-}
-
-impl fmt::Display for PackageVersion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-impl PartialEq<str> for PackageVersion {
-    fn eq(&self, other: &str) -> bool {
-        self.as_str() == other
-    }
-}
-
-impl PartialEq<&str> for PackageVersion {
-    fn eq(&self, other: &&str) -> bool {
-        self.as_str() == *other
-    }
-}
+checked_text!(PackageVersion, NotAPackageVersion, is_package_version);
 
 #[cfg(test)]
 mod tests {

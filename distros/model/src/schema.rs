@@ -9,7 +9,6 @@ mod record_file;
 mod verdicts_file;
 
 use crate::capability::Capability;
-use crate::distro::{DistroId, ReleaseVersion};
 use crate::package_manager::PackageManager;
 use known_issues_file::KnownIssuesFile;
 use record_file::RecordFile;
@@ -79,29 +78,6 @@ impl JsonSchema for PackageManager {
         schemars::json_schema!({ "description": "What installs packages.", "type": "string", "enum": names })
     }
 }
-
-/// Implements the schema of types that are a plain text where they are written.
-macro_rules! text_schema {
-    ($($name:ident),+) => {
-        $(
-            impl JsonSchema for $name {
-                fn inline_schema() -> bool {
-                    true
-                }
-
-                fn schema_name() -> Cow<'static, str> {
-                    stringify!($name).into()
-                }
-
-                fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-                    String::json_schema(generator)
-                }
-            }
-        )+
-    };
-}
-
-text_schema!(DistroId, ReleaseVersion);
 
 /// The format's version.
 #[derive(JsonSchema)]

@@ -1,11 +1,8 @@
 //! Ids of tests, validated on construction, so that no user has to check them again.
 
-use crate::distro::checked_text;
+use crate::checked_text::checked_text;
 use serde::{Deserialize, Serialize};
-use std::borrow::{Borrow, Cow};
-use std::fmt;
-use std::ops::Deref;
-use std::str::FromStr;
+use std::borrow::Cow;
 
 /// Longest id, in bytes.
 const MAX: usize = 200;
@@ -34,31 +31,6 @@ fn is_test_id(text: &str) -> bool {
 }
 
 checked_text!(TestId, NotATestId, is_test_id);
-
-// An id is passed as it is to what only shows or looks up a text.
-impl Deref for TestId {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        self.as_str()
-    }
-}
-
-/// In a schema, an id is any text, as it was before it had a type.
-#[cfg(feature = "schema")]
-impl schemars::JsonSchema for TestId {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        String::schema_name()
-    }
-
-    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        String::json_schema(generator)
-    }
-}
 
 #[cfg(test)]
 mod tests {

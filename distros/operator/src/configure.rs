@@ -137,7 +137,7 @@ pub use containerd::{
 };
 pub use edit::{DROP_IN, drop_in, edited};
 pub use found::{FoundVirtiofsd, Inventory, PackageDatabase};
-pub use guest::Guest;
+pub use guest::GuestKernel;
 pub use initrd::Initrd;
 pub use inputs::Inputs;
 pub use locate::{LocateError, Sibling, locate, siblings};

@@ -102,7 +102,7 @@ fn blamed(inputs: &Inputs<'_>, passed_over: &[PassedOver]) -> Vec<Buildable> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::configure::{FoundVirtiofsd, Guest, Inventory, SharedFs};
+    use crate::configure::{FoundVirtiofsd, GuestKernel, Inventory, SharedFs};
     use model::database::Database;
     use model::profile::Profile;
     use model::virtiofsd::Flavour;
@@ -118,7 +118,7 @@ mod tests {
             profile,
             kata: profile.version(),
             found,
-            guest: &Guest::Kata,
+            guest: &GuestKernel::Kata,
             emulated: false,
             force: false,
             no_shared_fs: false,

@@ -30,10 +30,10 @@ mod pacman;
 mod zypper;
 
 pub use dnf::QUIETLY as DNF_QUIETLY;
-pub use failure::{Failure, FailureKind, FailureReason, failure_reason};
+pub use failure::{InstallFailure, FailureKind, FailureReason, failure_reason};
 pub use pacman::whole_settings as pacman_settings;
 pub use plan::{InstallPlan, InstallRequest, PackageAction, PackageChange};
-pub use run::{InstallError, Installation, Options, install, plan};
+pub use run::{InstallError, Installation, InstallOptions, install, plan};
 pub use settings::ini;
 
 use crate::packages::QueryError;
@@ -342,8 +342,8 @@ impl InstallerChoice {
     }
 
     /// Returns the reason of a failure, from the program's output.
-    pub(crate) fn failure(&self, finished: &ProcessOutput) -> Failure {
-        Failure::of(self.installer, finished)
+    pub(crate) fn failure(&self, finished: &ProcessOutput) -> InstallFailure {
+        InstallFailure::of(self.installer, finished)
     }
 
     /// Runs a command; in a sandbox, no other installation of this program works on the root meanwhile.
@@ -353,9 +353,9 @@ impl InstallerChoice {
         invocation: &Invocation,
         within: Duration,
         show: Option<fn(&[u8])>,
-    ) -> Result<ProcessOutput, Failure> {
+    ) -> Result<ProcessOutput, InstallFailure> {
         let _claimed = self.is_sandboxed().then(|| claim::claim(self, root)).transpose()?;
-        invocation.run(within, show).map_err(|error| Failure::of_process(&error))
+        invocation.run(within, show).map_err(|error| InstallFailure::of_process(&error))
     }
 
     /// Returns the changes according to the installer's own simulation; `None` if the simulation does not reveal them.
@@ -365,7 +365,7 @@ impl InstallerChoice {
         request: &InstallRequest,
         within: Duration,
         simulation: Simulation,
-    ) -> Option<Result<Vec<PackageChange>, Failure>> {
+    ) -> Option<Result<Vec<PackageChange>, InstallFailure>> {
         let program = self.installer.program();
         let mut invocation = program.simulation(self, root, request, simulation)?;
         let is_dry = simulation == Simulation::DryRun;

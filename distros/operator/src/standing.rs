@@ -32,7 +32,7 @@ pub struct VerifiedStanding {
     #[serde(skip)]
     pub older_tests: bool,
     /// The requested capabilities with their verdicts, which are `None` if the run had none.
-    pub capabilities: Vec<CapabilityStanding>,
+    pub capabilities: Vec<CapabilityVerdict>,
     /// The verified and the installed versions of the packages that count for the requested capabilities.
     pub versions: Vec<VersionPair>,
     /// Whether every requested capability is supported.
@@ -57,7 +57,7 @@ impl VerifiedStanding {
 
 /// A capability and its verdict.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct CapabilityStanding {
+pub struct CapabilityVerdict {
     /// `vmm.boot`.
     pub capability: Capability,
     /// Its verdict.
@@ -137,14 +137,14 @@ pub fn standing(
     }
     let judged = |capability: &Capability| {
         let found = entry.capabilities.get(capability);
-        CapabilityStanding {
+        CapabilityVerdict {
             capability: *capability,
             verdict: found.map(|c| c.verdict),
             causes: found.map(|c| c.causes.clone()).unwrap_or_default(),
             older_tests: !same_tests(&entry.test_set, test_set_of_today(), *capability),
         }
     };
-    let capabilities: Vec<CapabilityStanding> = capabilities.iter().map(judged).collect();
+    let capabilities: Vec<CapabilityVerdict> = capabilities.iter().map(judged).collect();
     Ok(VerifiedStanding {
         profile: entry.profile.clone(),
         environment: entry.environment,

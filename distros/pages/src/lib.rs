@@ -8,7 +8,7 @@ use std::io;
 use std::path::Path;
 
 /// Text of the whole command's page besides its arguments.
-pub struct Shared<'a> {
+pub struct PageText<'a> {
     /// The exit codes, as `--help` lists them: a heading, then lines that begin with a code; continuation lines have
     /// none.
     pub exit_codes: &'a str,
@@ -21,7 +21,7 @@ pub struct Shared<'a> {
 ///
 /// # Errors
 /// Fails if the directory cannot be written.
-pub fn write(directory: &Path, command: &Command, version: &str, shared: &Shared<'_>) -> io::Result<()> {
+pub fn write(directory: &Path, command: &Command, version: &str, shared: &PageText<'_>) -> io::Result<()> {
     std::fs::create_dir_all(directory)?;
     let name = command.get_name();
     for shell in [Shell::Zsh, Shell::Fish] {
@@ -51,7 +51,7 @@ fn bash(command: &Command) -> io::Result<String> {
 }
 
 /// Renders one page; only the whole command's page has the shared text.
-fn page(command: &Command, name: &str, source: &str, shared: Option<&Shared<'_>>) -> io::Result<Vec<u8>> {
+fn page(command: &Command, name: &str, source: &str, shared: Option<&PageText<'_>>) -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
     let man = Man::new(command.clone()).manual(name).source(source);
     man.render_title(&mut out)?;
@@ -75,7 +75,7 @@ fn page(command: &Command, name: &str, source: &str, shared: Option<&Shared<'_>>
 }
 
 /// Adds the exit codes and the other shared sections.
-fn sections(roff: &mut Roff, shared: &Shared<'_>) {
+fn sections(roff: &mut Roff, shared: &PageText<'_>) {
     roff.control("SH", ["EXIT STATUS"]);
     let mut lines = shared.exit_codes.lines().skip(1).peekable();
     while let Some(line) = lines.next() {
@@ -111,7 +111,7 @@ mod tests {
         let subcommand = Command::new("run").about("Runs it").arg(Arg::new("fast").long("fast"));
         let command = Command::new("a-b").about("Does it").subcommand(subcommand);
         let sections = vec![("FILES", vec![("/etc/a".to_owned(), "What it reads.".to_owned())])];
-        let shared = Shared { exit_codes: "Exit codes:\n  0  fine\n  1  not fine,\n     in two lines", sections };
+        let shared = PageText { exit_codes: "Exit codes:\n  0  fine\n  1  not fine,\n     in two lines", sections };
         write(dir.path(), &command, "1.2", &shared).unwrap();
         let mut names: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         names.sort();

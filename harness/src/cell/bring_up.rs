@@ -2,7 +2,7 @@
 
 use crate::built_in::{self, AGENT};
 use crate::environments::container::{self, Container, OwningRun};
-use crate::environments::vm::outer::{Accelerator, RELEASE};
+use crate::environments::vm::outer::{MachineAccelerator, RELEASE};
 use crate::environments::vm::{self, Size};
 use crate::environments::{EnvironmentError, Running, host};
 use crate::level;
@@ -59,8 +59,8 @@ pub(super) async fn bring_up(
             let mut seed = vec![file("agent", Content::Static(agent)), file("initramfs", prepared.initramfs.clone())];
             seed.extend(prepared.files.iter().cloned());
             let cpus = match outer.accelerator {
-                Accelerator::Tcg { .. } if !schedule.needs_cpus() => 1,
-                Accelerator::Tcg { .. } | Accelerator::Kvm => resources.machines.size.cpus,
+                MachineAccelerator::Tcg { .. } if !schedule.needs_cpus() => 1,
+                MachineAccelerator::Tcg { .. } | MachineAccelerator::Kvm => resources.machines.size.cpus,
             };
             let size = Size { cpus, ..resources.machines.size };
             let logs = output.logs().join(format!("machine-{machine}"));
@@ -160,7 +160,7 @@ pub(super) fn evidence(running: &Running, resources: &Resources) -> BTreeMap<Str
         for (name, value) in resources.kata.runtime_evidence() {
             record(&name, value);
         }
-        if let Accelerator::Tcg { why, .. } = &outer.accelerator {
+        if let MachineAccelerator::Tcg { why, .. } = &outer.accelerator {
             record("machine-without-kvm", why.clone());
         }
     }

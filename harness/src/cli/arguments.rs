@@ -195,7 +195,7 @@ pub(super) struct RunArguments {
     /// Memory of a virtual machine, in which guests run.
     #[arg(long, default_value_t = 4096, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1024..=1 << 20))]
     pub vm_memory: u32,
-    /// Kata families to qualify for, or `all` [default: those that upstream maintains].
+    /// Profiles to qualify for, or `all` [default: those that upstream maintains].
     #[arg(long = "profile", value_delimiter = ',', value_name = "PROFILE")]
     pub profiles: Vec<String>,
     /// Also run containers with this Kata: a release archive (kata-static-*.tar.xz or .zst), with the SHA-256 that it

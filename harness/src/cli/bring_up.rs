@@ -3,7 +3,7 @@
 use crate::cli::Exit;
 use crate::cli::prospect::{self, Here, NO_ENGINE};
 use crate::progress::{Progress, tell};
-use crate::run::{self, Request, RunEnd};
+use crate::run::{self, RunRequest, RunEnd};
 use reports::journal::Environment;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use std::time::Duration;
 /// # Errors
 /// As for [`run::run`], and if a release cannot be brought up.
 pub(super) async fn bring_up(
-    mut request: Request,
+    mut request: RunRequest,
     requested: bool,
     progress: &Progress,
 ) -> anyhow::Result<(RunEnd, Duration)> {

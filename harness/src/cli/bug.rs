@@ -15,7 +15,7 @@ use model::profile::Profile;
 use model::share::Share;
 use qemu::virtiofsd::{VirtiofsdInstance, argv};
 use reports::bug::script::{WORK, script};
-use reports::bug::{FailedTest, Form, Report, Reproduced, Route, Ruling, Series, Sighting, destination, passed_in};
+use reports::bug::{FailedTest, Form, BugReport, Reproduced, Route, Ruling, Series, Sighting, destination, passed_in};
 use reports::redact::{Redactor, without_folders};
 use reports::standing::{Recorded, Standings};
 use reports::views::write::end;
@@ -79,7 +79,7 @@ pub(super) fn bug(what: &BugArguments) -> anyhow::Result<Exit> {
     };
     let of_all = |tried: &Vec<_>| Reproduced::Ran(tried.iter().map(|one: &crate::reproduce::Tried| one.code).collect());
     let bundle = bundle::name(&journal);
-    let report = Report {
+    let report = BugReport {
         worked: worked(&failed, what, &database),
         swap: swap(run, &case, &redactor)?,
         log: failed.log(|file| end(&folder.path().join(file), MOST_LOG)),

@@ -29,7 +29,7 @@ pub(super) fn chosen(matrix: &Matrix, arguments: &FailedTestArguments) -> Result
     let all = failed(matrix);
     let is_asked = |case: &&Case| {
         arguments.cell.as_ref().is_none_or(|cell| case.cell == *cell)
-            && arguments.profile.as_ref().is_none_or(|profile| case.profile == **profile)
+            && arguments.profile.as_ref().is_none_or(|profile| case.profile == *profile)
     };
     let requested: Vec<&Case> = all.iter().filter(is_asked).collect();
     let exact: Vec<&Case> = requested.iter().copied().filter(|case| case.test == *arguments.test).collect();

@@ -4,7 +4,7 @@ use crate::cli::arguments::home;
 use crate::cli::{Exit, UsageError, cache_folder, print, request};
 use crate::environments::container;
 use crate::environments::container::handed_in::{self, KvmWithheld};
-use crate::environments::vm::outer::{Accelerator, OuterError, OuterQemu, RELEASE};
+use crate::environments::vm::outer::{MachineAccelerator, OuterError, OuterQemu, RELEASE};
 use crate::environments::vm::pinned;
 use crate::external::ExternalSuite;
 use crate::level;
@@ -271,8 +271,8 @@ fn machines(outer: Result<Option<OuterQemu>, PinnedQemuError>) -> Finding {
         }
         Ok(Some(outer)) => {
             let how = match &outer.accelerator {
-                Accelerator::Kvm => format!("KVM boots guests and nests: verdicts say `{}`", level::here().basis),
-                Accelerator::Tcg { why, .. } => {
+                MachineAccelerator::Kvm => format!("KVM boots guests and nests: verdicts say `{}`", level::here().basis),
+                MachineAccelerator::Tcg { why, .. } => {
                     format!("`{}`, verdicts say `emulated`; KVM is not used: {why}", outer.processor().join(" "))
                 }
             };
@@ -286,9 +286,9 @@ fn machines(outer: Result<Option<OuterQemu>, PinnedQemuError>) -> Finding {
 /// its own QEMU.
 ///
 /// `outer` is the pinned QEMU's result, if it was tried: if its guest does not boot, those of other QEMUs hardly will.
-fn kvm(availability: Result<(), KvmWithheld>, outer: Option<&Accelerator>) -> Finding {
+fn kvm(availability: Result<(), KvmWithheld>, outer: Option<&MachineAccelerator>) -> Finding {
     let seen = match availability {
-        Ok(()) if matches!(outer, Some(Accelerator::Tcg { dead_kvm: true, .. })) => {
+        Ok(()) if matches!(outer, Some(MachineAccelerator::Tcg { dead_kvm: true, .. })) => {
             "a vCPU runs, but no guest boots under KVM (see virtual machines): guests in containers use TCG, unless \
              their own QEMU can use KVM; with TCG verdicts say `emulated`"
                 .to_owned()
@@ -365,11 +365,11 @@ mod tests {
 
     #[test]
     fn kvm_that_boots_no_guest_is_reported() {
-        let tcg = |dead_kvm| Accelerator::Tcg { why: "why".to_owned(), dead_kvm };
+        let tcg = |dead_kvm| MachineAccelerator::Tcg { why: "why".to_owned(), dead_kvm };
         let dead = kvm(Ok(()), Some(&tcg(true))).seen;
         assert!(dead.contains("no guest boots under KVM") && dead.ends_with("verdicts say `emulated`"), "{dead}");
         // KVM that does not nest still boots guests, and untested KVM is not reported as broken.
-        for outer in [Some(&tcg(false)), Some(&Accelerator::Kvm), None] {
+        for outer in [Some(&tcg(false)), Some(&MachineAccelerator::Kvm), None] {
             let seen = kvm(Ok(()), outer).seen;
             assert!(seen.starts_with("a vCPU runs: guests in containers have KVM"), "{seen}");
         }

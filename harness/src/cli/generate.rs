@@ -4,7 +4,7 @@ use crate::cli::Exit;
 use crate::cli::arguments::{Arguments, EXIT_CODES};
 use anyhow::Context as _;
 use clap::CommandFactory as _;
-use pages::Shared;
+use pages::PageText;
 use std::path::Path;
 
 const ENVIRONMENT: [(&str, &str); 8] = [
@@ -30,7 +30,7 @@ const FILES: [(&str, &str); 2] = [
 pub(super) fn generate(directory: &Path) -> anyhow::Result<Exit> {
     let section = |entries: &[(&str, &str)]| entries.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
     let sections = vec![("ENVIRONMENT", section(&ENVIRONMENT)), ("FILES", section(&FILES))];
-    let shared = Shared { exit_codes: EXIT_CODES, sections };
+    let shared = PageText { exit_codes: EXIT_CODES, sections };
     pages::write(directory, &Arguments::command(), env!("CARGO_PKG_VERSION"), &shared)
         .with_context(|| format!("writing below {}", directory.display()))?;
     Ok(Exit::AsRecorded)

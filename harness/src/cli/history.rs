@@ -12,7 +12,7 @@ use model::profile::{Profile, ProfileName};
 use model::verified::VerifiedEntry;
 use reports::journal::CellId;
 use reports::matrix::{CellReport, Matrix};
-use reports::standing::{Answer, Recorded, ReleaseAnswer, Standings, recorded_answer};
+use reports::standing::{CanRun, Recorded, ReleaseAnswer, Standings, recorded_answer};
 use reports::views::record::future_end_reason;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -123,7 +123,7 @@ fn of_record(known: &[&VerifiedEntry], profile: &Profile, manager: PackageManage
 
 fn sighting(day: Date, source: &str, answer: &ReleaseAnswer) -> Sighting {
     // A release that needs a component brought along does not work by itself.
-    let works = answer.answer == Answer::Yes;
+    let works = answer.answer == CanRun::Yes;
     Sighting { day, source: source.to_owned(), works, words: answer.words() }
 }
 

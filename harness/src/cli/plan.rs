@@ -198,7 +198,7 @@ fn planned(row: &PlanLine, environments: &[Environment]) -> Planned {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use images::Source;
+    use images::BaseSource;
     use insta::assert_snapshot;
     use serde_json::{Value, json};
     use std::path::Path;
@@ -212,10 +212,10 @@ mod tests {
         };
         vec![
             row("debian:12", Ok(ImageRoute::Cache)),
-            row("debian:13", Ok(ImageRoute::Base(Source::Bootstrap))),
+            row("debian:13", Ok(ImageRoute::Base(BaseSource::Bootstrap))),
             PlanLine {
                 note: Some("the record names no QEMU for x86_64, so no guest can be started".to_owned()),
-                ..row("amzn:2023", Ok(ImageRoute::Base(Source::Oci)))
+                ..row("amzn:2023", Ok(ImageRoute::Base(BaseSource::Oci)))
             },
             row(
                 "gentoo:rolling",

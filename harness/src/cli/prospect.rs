@@ -5,7 +5,7 @@ use crate::environments::container::{self, ContainerError};
 use crate::environments::vm::outer;
 use crate::environments::vm::pinned::Pinned;
 use bollard::Docker;
-use images::{ImageError, ImageRoute, Source};
+use images::{ImageError, ImageRoute, BaseSource};
 use model::diagnostic::error_chain;
 use model::distro::Target;
 use model::package_manager::PackageManager;
@@ -116,7 +116,7 @@ pub(super) fn way(release: &Release, here: &Here<'_>) -> Result<ImageRoute, Refu
         });
     }
     // A guest reads the cloud image.
-    let boots = here.environments.contains(&Environment::Vm) || way == ImageRoute::Base(Source::Cloud);
+    let boots = here.environments.contains(&Environment::Vm) || way == ImageRoute::Base(BaseSource::Cloud);
     if !boots {
         return Ok(way);
     }
@@ -143,7 +143,7 @@ fn has_systemd(release: &Release) -> bool {
 fn image(release: &Release, options: &images::Options, engine: &Engine) -> Result<ImageRoute, Refusal> {
     let way = images::attainable(release, options).map_err(|error| Refusal::of_image(release, &error))?;
     match (way, engine) {
-        (ImageRoute::Base(Source::Oci), Err(why)) => Err(Refusal {
+        (ImageRoute::Base(BaseSource::Oci), Err(why)) => Err(Refusal {
             release: release.target(),
             why: format!(
                 "pulling the record's OCI image needs a Docker engine, but none answers: {}",
@@ -200,7 +200,7 @@ mod tests {
         let offline = images::Options { offline: true, ..images::Options::new(&folder) };
         // Either only the record's OCI image could be used, which needs an engine, or this machine cannot make images
         // at all.
-        let made = images::Options { source: Source::Oci, ..images::Options::new(&folder) };
+        let made = images::Options { source: BaseSource::Oci, ..images::Options::new(&folder) };
         let engine = none_answers();
         let environments = [Environment::Container];
         let pinned = Pinned::new(offline.clone(), std::slice::from_ref(&release));
@@ -263,7 +263,7 @@ mod tests {
         let engine = none_answers();
         for (distro, version) in [("rhel", "10"), ("sles", "16.0")] {
             let release = database.record(distro).unwrap().release(version, Arch::X86_64).unwrap();
-            let made = images::Options { source: Source::Oci, ..images::Options::new(cache.path()) };
+            let made = images::Options { source: BaseSource::Oci, ..images::Options::new(cache.path()) };
             let of = |images: &images::Options| {
                 let pinned = Pinned::new(images.clone(), std::slice::from_ref(&release));
                 let environments = [Environment::Container];
@@ -290,7 +290,7 @@ mod tests {
         let (distro, version) = if is_fedora { ("almalinux", "9") } else { ("fedora", "43") };
         let release = database.record(distro).unwrap().release(version, Arch::X86_64).unwrap();
         let name = release.name();
-        let images = images::Options { source: Source::Bootstrap, ..images::Options::new(cache.path()) };
+        let images = images::Options { source: BaseSource::Bootstrap, ..images::Options::new(cache.path()) };
         let environments = [Environment::Container];
         let engine = none_answers();
         let pinned = Pinned::new(images.clone(), std::slice::from_ref(&release));

@@ -14,7 +14,7 @@ use crate::environments::vm::pinned::Pinned;
 use crate::environments::{Keep, host};
 use crate::progress::tell;
 use crate::record_places::RecordPlaces;
-use crate::run::Request;
+use crate::run::RunRequest;
 use crate::schedule::Attempts;
 use crate::scope::RunScope;
 use crate::sweep::locks_folder;
@@ -43,7 +43,7 @@ use suites::environment::Effort;
 ///
 /// # Errors
 /// If the arguments are invalid, before anything runs.
-pub(super) fn request(arguments: &RunArguments, database: &Database) -> anyhow::Result<Request> {
+pub(super) fn request(arguments: &RunArguments, database: &Database) -> anyhow::Result<RunRequest> {
     let environments = environments(&arguments.environments)?;
     let arch = architecture(arguments.arch, &arguments.images, &environments)?;
     let (releases, relative) = releases(arguments, &environments, database, arch)?;
@@ -86,7 +86,7 @@ pub(super) fn request(arguments: &RunArguments, database: &Database) -> anyhow::
     let kata = kata(arguments, &environments)?;
     let (replacements, donations) = components(&arguments.components, database, arch)?;
     let locks = locks_folder(&images.cache);
-    Ok(Request {
+    Ok(RunRequest {
         kata,
         replacements,
         donations,
@@ -213,9 +213,9 @@ pub(super) fn images(
 fn image_options(arguments: &ImageArguments) -> anyhow::Result<images::Options> {
     let mut images = images::Options::new(cache(arguments.cache.as_deref())?);
     images.source = match arguments.source {
-        SourceArgument::Auto => images::Source::Auto,
-        SourceArgument::Bootstrap => images::Source::Bootstrap,
-        SourceArgument::Oci => images::Source::Oci,
+        SourceArgument::Auto => images::BaseSource::Auto,
+        SourceArgument::Bootstrap => images::BaseSource::Bootstrap,
+        SourceArgument::Oci => images::BaseSource::Oci,
     };
     for (option, value, mirror) in [
         ("--mirror", &arguments.mirror, &mut images.mirror),

@@ -2,7 +2,7 @@
 
 use crate::cli::arguments::{In, RerunArguments, RunArguments};
 use crate::cli::{UsageError, base, request};
-use crate::run::Request;
+use crate::run::RunRequest;
 use crate::scope::{Again, RunScope};
 use crate::shards;
 use model::arch::Arch;
@@ -168,7 +168,7 @@ impl ResolvedRun {
     ///
     /// # Errors
     /// If the arguments are invalid, before anything runs.
-    pub(super) fn request(&self, database: &Database) -> anyhow::Result<Request> {
+    pub(super) fn request(&self, database: &Database) -> anyhow::Result<RunRequest> {
         if self.folder.is_some() && base::is_asked(&self.arguments) {
             let why = "--resume continues only the run with the packages: add --no-base to --with-packages (a base run \
                        in DIR/base that has finished still counts; resume one that was cut short with --resume \
@@ -187,9 +187,9 @@ impl ResolvedRun {
     ///
     /// # Errors
     /// As for [`ResolvedRun::request`].
-    pub(super) fn base_request(&self, request: &Request, database: &Database) -> anyhow::Result<Option<Request>> {
+    pub(super) fn base_request(&self, request: &RunRequest, database: &Database) -> anyhow::Result<Option<RunRequest>> {
         let Some(plain) = base::plain(&self.arguments, &request.out) else { return Ok(None) };
-        Ok(Some(Request { scope: self.scope.clone(), ..request::request(&plain, database)? }))
+        Ok(Some(RunRequest { scope: self.scope.clone(), ..request::request(&plain, database)? }))
     }
 }
 

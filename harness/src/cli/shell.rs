@@ -11,8 +11,8 @@ use crate::cli::prospect;
 use crate::cli::{Exit, UsageError, records, report, request, runtime, shut_down, usage};
 use crate::environments::container;
 use crate::progress::Progress;
-use crate::run::{BadRequest, CLEANING, Request, RunEnd};
-use crate::shell::{Greeting, Launch, Visit};
+use crate::run::{BadRequest, CLEANING, RunRequest, RunEnd};
+use crate::shell::{Greeting, LaunchedGuest, Visit};
 use crate::sweep::{SweepScope, sweep};
 use anyhow::Context as _;
 use bollard::Docker;
@@ -206,7 +206,7 @@ fn greeting(journal: &Journal, case: &Case, folder: &Path) -> Greeting {
             && *cell == case.cell
             && numbers.contains(guest)
         {
-            greeting.guests.push(Launch { argv: argv.clone(), daemon: daemon.clone() });
+            greeting.guests.push(LaunchedGuest { argv: argv.clone(), daemon: daemon.clone() });
         }
     }
     greeting
@@ -251,7 +251,7 @@ fn like(what: &ShellArguments, case: &Case, out: PathBuf) -> anyhow::Result<RunA
 }
 
 /// Checks that the cache has an image of the release.
-fn is_in_the_cache(request: &Request, case: &Case, test: &Test) -> Result<(), UsageError> {
+fn is_in_the_cache(request: &RunRequest, case: &Case, test: &Test) -> Result<(), UsageError> {
     let release = case.cell.target();
     if case.cell.environment == Environment::Host || !transfer::of_release(&request.images.cache, &release).is_empty() {
         return Ok(());

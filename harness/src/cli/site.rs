@@ -9,7 +9,7 @@ use model::database::Database;
 use model::profile::Profile;
 use model::record::Record;
 use reports::matrix::Matrix;
-use reports::views::site::{self, SiteError, Written};
+use reports::views::site::{self, SiteError, WrittenSite};
 use std::path::Path;
 use suites::catalogue;
 
@@ -26,7 +26,7 @@ pub(super) fn site(what: &SiteArguments) -> anyhow::Result<Exit> {
     }
     let records: Vec<&Record> = database.records().collect();
     let written = site::write(&records, &runs, catalogue::tests(), Profile::all(), &what.out);
-    let Written { files, releases, withheld } = written.map_err(|e| match e {
+    let WrittenSite { files, releases, withheld } = written.map_err(|e| match e {
         SiteError::Foreign { .. } => anyhow::Error::from(usage(&e)),
         SiteError::Write(..) => e.into(),
     })?;

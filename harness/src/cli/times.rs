@@ -1,7 +1,7 @@
 //! Durations of cells in earlier runs, for the estimates of `plan` and `run`.
 
 use crate::cli::{UsageError, history, resolved};
-use crate::run::Request;
+use crate::run::RunRequest;
 use crate::shards::{self, ExpectedCell, MinutesFrom};
 use model::diagnostic::error_chain;
 use reports::journal::{CellId, Environment, FILE, read};
@@ -32,7 +32,7 @@ pub(super) fn runs(named: &[PathBuf]) -> Result<Vec<Run>, UsageError> {
 /// # Errors
 /// If a named run cannot be read.
 pub(super) fn minutes(
-    request: &Request,
+    request: &RunRequest,
     plan: Option<&Path>,
     named: &[PathBuf],
 ) -> Result<BTreeMap<CellId, u64>, UsageError> {
@@ -50,7 +50,7 @@ fn known(expected: Vec<ExpectedCell>) -> BTreeMap<CellId, u64> {
 }
 
 /// Returns the cells that a request may have: its environments are only known after the engine was asked.
-fn cells(request: &Request) -> Vec<CellId> {
+fn cells(request: &RunRequest) -> Vec<CellId> {
     let of = |release: &model::release::Release, environment: &Environment| CellId {
         distro: release.distro.clone(),
         release: release.version.clone(),

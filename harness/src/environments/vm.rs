@@ -49,8 +49,8 @@ use model::foreign::linux::panic_line;
 use model::foreign::qemu::last_lines;
 use model::redact::{one_line, without_controls};
 use model::verified::Basis;
-use outer::{Accelerator, OuterQemu};
-use process::Process;
+use outer::{MachineAccelerator, OuterQemu};
+use process::QemuProcess;
 use std::fs::File;
 use std::io::{self, Seek as _, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -143,7 +143,7 @@ pub enum VmError {
 
 /// A booted release with its agent.
 pub struct Vm {
-    process: Process,
+    process: QemuProcess,
     serial: Log,
     stderr: Log,
     /// The machine's memory and CPUs.
@@ -172,12 +172,12 @@ pub async fn start(outer: &OuterQemu, disk: &Disk, size: Size, seed: &[SeedFile]
         (root.into(), ROOT_FD),
         (layer.into(), LAYER_FD),
     ];
-    let is_emulated = outer.accelerator != Accelerator::Kvm || level::here().basis == Basis::Emulated;
+    let is_emulated = outer.accelerator != MachineAccelerator::Kvm || level::here().basis == Basis::Emulated;
     let arguments = arguments::of(outer.arch, &outer.accelerator, disk, size, is_emulated);
     let command = outer.command(&disk.vmlinuz, &disk.initrd, &arguments);
     let command = command.map_err(failed("confining the machine's QEMU"))?;
     tracing::debug!("booting a machine: {command:?}");
-    let (process, stderr) = Process::start(command, fds).map_err(failed("starting the machine's QEMU"))?;
+    let (process, stderr) = QemuProcess::start(command, fds).map_err(failed("starting the machine's QEMU"))?;
     let serial = Log::collect(serial_here, &logs.join("serial.log")).map_err(failed("logging the serial line"))?;
     let stderr = Log::collect(stderr, &logs.join("qemu.log")).map_err(failed("logging QEMU"))?;
     line_here.set_nonblocking(true).map_err(failed("setting the agent's line up"))?;
@@ -247,7 +247,7 @@ impl Vm {
 
 /// Describes an end. The kernel's last lines and QEMU's exit arrive through different pipes in any order, so this waits
 /// a moment for both.
-async fn ending(process: &Process, serial: &Log, stderr: &Log) -> Option<String> {
+async fn ending(process: &QemuProcess, serial: &Log, stderr: &Log) -> Option<String> {
     let end = Instant::now() + SHOWS;
     while process.ended().is_none() && Instant::now() < end && agent_ended(&serial.text()).is_none() {
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -1,6 +1,6 @@
 //! Start or resumption of a run: its journal, and its cells with the work left in each.
 
-use super::{BadRequest, Request, provided};
+use super::{BadRequest, RunRequest, provided};
 use crate::plan::{self, Cell};
 use crate::progress::Progress;
 use agent::launch::compose::normalised;
@@ -12,7 +12,7 @@ use reports::resume::{self, NotStarted, StartedRun};
 use suites::catalogue::{self, Test};
 
 /// Opens the journal of a new run, or of the one that is resumed, with its earlier progress.
-pub(super) fn open(request: &Request) -> anyhow::Result<(Writer, Option<StartedRun>)> {
+pub(super) fn open(request: &RunRequest) -> anyhow::Result<(Writer, Option<StartedRun>)> {
     if !request.scope.resumes {
         return Ok((Writer::create(&request.out)?, None));
     }
@@ -66,7 +66,7 @@ pub(super) fn is_unfinished(cell: &Cell) -> bool {
 /// Returns the cells: each release in each requested environment, with the work to do there.
 ///
 /// `kvm` is true if containers may be given KVM.
-pub(super) fn cells(request: &Request, before: Option<&StartedRun>, kvm: bool, progress: &Progress) -> Vec<Cell> {
+pub(super) fn cells(request: &RunRequest, before: Option<&StartedRun>, kvm: bool, progress: &Progress) -> Vec<Cell> {
     let is_selected = |test: &Test| request.filter.as_ref().is_none_or(|filter| catalogue::chooses(filter, test));
     request
         .releases

@@ -9,7 +9,7 @@ use super::{Attempts, Key, Schedule, key};
 use crate::plan::{Unit, remaining};
 use model::profile::ProfileName;
 use model::test_id::TestId;
-use reports::resume::{CellProgress, Tried};
+use reports::resume::{CellProgress, EndedAttempt};
 use std::collections::BTreeSet;
 use suites::outcome::Outcome;
 
@@ -81,7 +81,7 @@ impl Schedule {
 }
 
 /// Checks whether a test failed in so many machines that another one would show nothing new.
-fn is_confirmed(tried: &[Tried]) -> bool {
+fn is_confirmed(tried: &[EndedAttempt]) -> bool {
     let machines = |counts: &dyn Fn(&Outcome) -> bool| {
         tried.iter().filter(|one| counts(&one.outcome)).map(|one| one.machine).collect::<BTreeSet<u32>>().len()
     };
@@ -123,13 +123,13 @@ mod tests {
 
     /// Builds the progress of a cell from tests and their attempts.
     fn progress(tests: &[(&str, Before<'_>)]) -> CellProgress {
-        let tried = |(machine, attempt, word): &(u32, u32, &str)| Tried {
+        let tried = |(machine, attempt, word): &(u32, u32, &str)| EndedAttempt {
             machine: *machine,
             attempt: *attempt,
             outcome: outcome(word),
         };
         let tests = tests.iter().map(|(test, before)| {
-            ((PROFILE.parse().unwrap(), test.parse().unwrap()), before.iter().map(tried).collect::<Vec<Tried>>())
+            ((PROFILE.parse().unwrap(), test.parse().unwrap()), before.iter().map(tried).collect::<Vec<EndedAttempt>>())
         });
         CellProgress { ended: false, machines: 2, guests: 7, tests: tests.collect() }
     }

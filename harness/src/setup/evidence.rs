@@ -45,8 +45,8 @@ pub fn evidence(
     let manifest = prepared.manifest();
     let machine = match &prepared.base {
         EnvironmentBase::Vm { .. } => Some(match outer.map(|outer| &outer.accelerator) {
-            Some(outer::Accelerator::Kvm) => Accelerator::Kvm,
-            Some(outer::Accelerator::Tcg { .. }) | None => Accelerator::Tcg,
+            Some(outer::MachineAccelerator::Kvm) => Accelerator::Kvm,
+            Some(outer::MachineAccelerator::Tcg { .. }) | None => Accelerator::Tcg,
         }),
         EnvironmentBase::Container { .. } | EnvironmentBase::Host { .. } => None,
     };
@@ -85,7 +85,7 @@ pub fn evidence(
             .chain(
                 manifest
                     .iter()
-                    .filter(|m| m.source == images::Source::OciImage)
+                    .filter(|m| m.source == images::BaseSource::OciImage)
                     .filter_map(|m| Some(format!("OCI image {}", m.oci_digest.as_ref()?))),
             )
             .collect(),
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
     use crate::seed::Content;
     use images::manifest::{FORMAT, PackageOrigin};
-    use images::{Image, Manifest, Source};
+    use images::{Image, Manifest, BaseSource};
     use model::arch::Arch;
     use model::database::Database;
     use model::package::Package;
@@ -140,7 +140,7 @@ mod tests {
             distro: "debian".parse().unwrap(),
             version: "13".parse().unwrap(),
             arch: Arch::X86_64,
-            source: Source::Bootstrap,
+            source: BaseSource::Bootstrap,
             oci_digest: None,
             cloud_sha256: None,
             derived_from: None,

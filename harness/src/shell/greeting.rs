@@ -17,7 +17,7 @@ const MOST: usize = 10;
 
 /// A guest in the test's run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Launch {
+pub struct LaunchedGuest {
     /// QEMU's arguments.
     pub argv: Vec<String>,
     /// The filesystem daemon's arguments, if there was one.
@@ -36,7 +36,7 @@ pub struct Greeting {
     /// The observed failure.
     pub observed: String,
     /// The guests that the test had in that run.
-    pub guests: Vec<Launch>,
+    pub guests: Vec<LaunchedGuest>,
     /// The test's logs on this machine.
     pub logs: Vec<String>,
     /// The command that runs the test again.
@@ -55,7 +55,7 @@ impl Greeting {
         let again = if self.is_kept { "the container that was kept" } else { "brought up again" };
         let mut lines = vec![format!("{cell}, {again}: {test} failed under {profile}")];
         lines.push(format!("  seen:    {}", one_line(&self.observed, MAX)));
-        for Launch { argv, daemon } in &self.guests {
+        for LaunchedGuest { argv, daemon } in &self.guests {
             lines.push(format!("  QEMU:    {}", words(argv)));
             if !daemon.is_empty() {
                 lines.push(format!("  daemon:  {}", words(daemon)));
@@ -133,7 +133,7 @@ mod tests {
             test: "smoke::guest_boots".parse().unwrap(),
             profile: "go-3.32".parse().unwrap(),
             observed: "no console\nfor 60 s".to_owned(),
-            guests: vec![Launch {
+            guests: vec![LaunchedGuest {
                 argv: strings(&["/usr/bin/qemu-system-x86_64", "-append", "console=hvc0 panic=1"]),
                 daemon: strings(&["/usr/libexec/virtiofsd", "--fd=3"]),
             }],

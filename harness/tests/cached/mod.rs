@@ -1,6 +1,6 @@
 //! Empty images in a cache: a run with `--offline` starts from them, and each cell ends in an error.
 
-use images::{Manifest, Options, Source, manifest};
+use images::{Manifest, Options, BaseSource, manifest};
 use model::arch::Arch;
 use model::database::Database;
 use std::error::Error;
@@ -27,7 +27,7 @@ pub(crate) fn empty_images(cache: &Path, releases: &[&str]) -> Result<(), Box<dy
             distro: release.distro.clone(),
             version: release.version.clone(),
             arch: release.arch,
-            source: Source::Bootstrap,
+            source: BaseSource::Bootstrap,
             oci_digest: None,
             cloud_sha256: None,
             derived_from: None,

@@ -1,7 +1,7 @@
 //! Makes a cloud image from a release's tree: partitions, filesystems, and a qcow2 with them.
 
 use harness::environments::vm::outer::OuterQemu;
-use harness::environments::vm::process::Process;
+use harness::environments::vm::process::QemuProcess;
 use images::Image;
 use qemu::qmp::Qmp;
 use serde_json::json;
@@ -152,7 +152,7 @@ pub(super) fn qcow2(plain: &Image, raw: &Path, folder: &Path, name: &str) -> Pat
         &node.to_string(),
     ];
     let command = outer.unconfined(&arguments.map(str::to_owned));
-    let (process, _stderr) = Process::start(command, vec![(there.into(), 10)]).unwrap();
+    let (process, _stderr) = QemuProcess::start(command, vec![(there.into(), 10)]).unwrap();
     let mut qmp = Qmp::connect(here, Duration::from_secs(120)).unwrap();
     let backup = json!({
         "device": "disk", "job-id": "copy", "sync": "full", "target": to, "format": "qcow2", "compress": true,

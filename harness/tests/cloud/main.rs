@@ -69,7 +69,7 @@ fn a_cloud_image_becomes_the_base_of_its_release() {
 
     let cloud = prepared("13", &named, options()).unwrap();
     let manifest = &cloud.manifest;
-    assert_eq!(manifest.source, images::Source::Cloud);
+    assert_eq!(manifest.source, images::BaseSource::Cloud);
     assert_eq!(manifest.cloud_sha256, Some(sha256(&image).unwrap()));
     assert_ne!(cloud.key(), plain.key());
     let tree = cloud.rootfs();

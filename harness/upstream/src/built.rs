@@ -5,7 +5,7 @@
 //! groups them. Releases before the first one with lists must have none.
 
 use crate::checkout::{Checkout, CheckoutError, MAIN, Tree};
-use crate::report::{Difference, Report};
+use crate::report::{SourceDifference, Report};
 use crate::source::line_of;
 use model::kata_version::KataVersion;
 use std::collections::{BTreeMap, BTreeSet};
@@ -102,7 +102,7 @@ fn compare_at(checkout: &Checkout, tag: &str, listed: bool, report: &mut Report)
     let Some(tree) = checkout.tree(tag, &[SCRIPT])? else { return Ok(()) };
     let (found, differences) = differences(&tree, listed);
     report.values += found;
-    report.differences.extend(differences.into_iter().map(|(place, what)| Difference {
+    report.differences.extend(differences.into_iter().map(|(place, what)| SourceDifference {
         tag: tag.to_owned(),
         place,
         what,

@@ -2,7 +2,7 @@
 
 use crate::checkout::{Checkout, CheckoutError, MAIN, Tree};
 use crate::readings::Readings;
-use crate::report::{Difference, Report};
+use crate::report::{SourceDifference, Report};
 use crate::{built, constants, go, kernel, rs};
 use model::kata_version::KataVersion;
 use model::profile::{Family, Profile, Runtime};
@@ -48,7 +48,7 @@ pub fn compare_family(
     let tagged = checkout.releases_from(oldest)?;
     for unread in tagged.iter().filter(|tag| !family.releases().contains(*tag)) {
         let what = format!("this release has not been read; the newest that was is {}", family.newest());
-        report.differences.push(Difference { tag: unread.to_string(), place: "-".to_owned(), what });
+        report.differences.push(SourceDifference { tag: unread.to_string(), place: "-".to_owned(), what });
     }
     for (version, tag) in checkout.pre_releases_from(oldest)? {
         // A pre-release before a release with changes has no profile, and is refused wherever a profile is requested.
@@ -62,7 +62,7 @@ pub fn compare_family(
     for (tag, profile) in tags {
         let Some(tree) = checkout.tree(&tag, &paths)? else {
             let what = "there is no such tag in the checkout".to_owned();
-            report.differences.push(Difference { tag, place: "-".to_owned(), what });
+            report.differences.push(SourceDifference { tag, place: "-".to_owned(), what });
             continue;
         };
         report.releases += 1;

@@ -4,7 +4,7 @@
 //! difference is a later change.
 
 use crate::checkout::{Checkout, CheckoutError, MAIN, Tree};
-use crate::report::{Difference, Report};
+use crate::report::{SourceDifference, Report};
 use crate::source::assignments;
 use model::arch::Arch;
 use model::kata_version::KataVersion;
@@ -34,7 +34,7 @@ fn compare_fragments(checkout: &Checkout, kata: &Fragments, report: &mut Report)
     for tag in tags {
         match checkout.tree(&tag, &[FOLDER])? {
             Some(tree) => compare_tree(&tree, kata, &tag, report),
-            None => report.differences.push(Difference {
+            None => report.differences.push(SourceDifference {
                 place: FOLDER.to_owned(),
                 what: "there is no such tag in the checkout".to_owned(),
                 tag,
@@ -45,7 +45,7 @@ fn compare_fragments(checkout: &Checkout, kata: &Fragments, report: &mut Report)
 }
 
 fn compare_tree(tree: &Tree, kata: &Fragments, tag: &str, report: &mut Report) {
-    let difference = |place: String, what: String| Difference { tag: tag.to_owned(), place, what };
+    let difference = |place: String, what: String| SourceDifference { tag: tag.to_owned(), place, what };
     let mut seen = BTreeSet::new();
     for (file, text) in tree.within(FOLDER) {
         let left_out = LEFT_OUT.iter().any(|folder| file.starts_with(folder)) || file.starts_with("whitelist");

@@ -1,7 +1,7 @@
 //! Functions and settings that were read, and the records of their changes.
 
 use crate::checkout::Tree;
-use crate::report::Difference;
+use crate::report::SourceDifference;
 use crate::source::{assignments, items, without_comments};
 use model::profile::{Family, Runtime};
 use serde::Deserialize;
@@ -138,7 +138,7 @@ pub(crate) struct ReleaseReader<'a> {
 impl ReleaseReader<'_> {
     /// Reads the next release, adds all changes since the previous one that no reading accounts for to `found`, and
     /// returns the number of changes.
-    pub(crate) fn next(&mut self, tag: &str, tree: &Tree, family: &Family, found: &mut Vec<Difference>) -> usize {
+    pub(crate) fn next(&mut self, tag: &str, tree: &Tree, family: &Family, found: &mut Vec<SourceDifference>) -> usize {
         let mut now = BTreeMap::new();
         let mut places = BTreeMap::new();
         for read in &self.readings.read {
@@ -169,7 +169,7 @@ impl ReleaseReader<'_> {
                 read.into_iter()
                     .filter(|name| !now.contains_key(*name))
                     .filter(|name| !self.readings.changes.iter().any(|change| change.items.contains(name)))
-                    .map(|name| Difference {
+                    .map(|name| SourceDifference {
                         tag: tag.to_owned(),
                         place: "-".to_owned(),
                         what: format!("`{name}` is to be read and is nowhere"),
@@ -196,20 +196,20 @@ impl ReleaseReader<'_> {
             };
             self.used.insert((tag.to_owned(), (*name).clone()));
             let place = places.get(*name).cloned().unwrap_or_else(|| "-".to_owned());
-            found.extend(what.map(|what| Difference { tag: tag.to_owned(), place, what }));
+            found.extend(what.map(|what| SourceDifference { tag: tag.to_owned(), place, what }));
         }
         changed.len()
     }
 
     /// Returns the changes in the readings that did not happen.
-    pub(crate) fn unused(self) -> Vec<Difference> {
+    pub(crate) fn unused(self) -> Vec<SourceDifference> {
         let ReleaseReader { readings, used, .. } = self;
         let all = readings
             .changes
             .iter()
             .flat_map(|change| change.items.iter().map(|name| (change.at.clone(), name.clone())));
         all.filter(|one| !used.contains(one))
-            .map(|(tag, name)| Difference {
+            .map(|(tag, name)| SourceDifference {
                 tag,
                 place: "-".to_owned(),
                 what: format!("`{name}` did not change, though a reading says so"),

@@ -14,7 +14,7 @@ pub struct Report {
     /// Number of changes of functions and settings that were looked up in the readings.
     pub changes: usize,
     /// Differences between the source and the profiles or readings.
-    pub differences: Vec<Difference>,
+    pub differences: Vec<SourceDifference>,
 }
 
 /// Maximum length of a difference's line, in bytes, because the checkout's author decides the length of a value.
@@ -22,7 +22,7 @@ const MAX_LINE: usize = 500;
 
 /// One difference between a profile and Kata's source.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Difference {
+pub struct SourceDifference {
     /// The tag: `3.8.0`, `main`.
     pub tag: String,
     /// The place: `src/runtime/pkg/govmm/qemu/qemu.go:1302`; the line may be missing.
@@ -31,7 +31,7 @@ pub struct Difference {
     pub what: String,
 }
 
-impl std::fmt::Display for Difference {
+impl std::fmt::Display for SourceDifference {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // The checkout's text is untrusted and goes to a terminal.
         let line = format!("{} {}: {}", self.tag, self.place, self.what);

@@ -1,6 +1,6 @@
 //! Values of a profile and their counterparts in Kata's source.
 
-use crate::report::Difference;
+use crate::report::SourceDifference;
 
 /// One value, as read from the source and as expected by the profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,14 +32,14 @@ impl Value {
     }
 
     /// Returns the difference between source and profile, if there is one.
-    pub(crate) fn difference(self, tag: &str, profile: &str) -> Option<Difference> {
+    pub(crate) fn difference(self, tag: &str, profile: &str) -> Option<SourceDifference> {
         let Value { key, place, seen, expected } = self;
         let what = match seen {
             Some(seen) if seen == expected => return None,
             Some(seen) => format!("{key}: Kata says `{seen}`, the profile {profile} `{expected}`"),
             None => format!("{key}: not found where it was, the profile {profile} says `{expected}`"),
         };
-        Some(Difference { tag: tag.to_owned(), place, what })
+        Some(SourceDifference { tag: tag.to_owned(), place, what })
     }
 }
 

@@ -39,7 +39,7 @@
 use super::folder::{Folder, OpenedFile};
 use super::{ArtifactsError, MAX_PROGRAM, doing};
 use crate::boot::initramfs::{self, ExtraFile};
-use crate::boot::initrd::Initrd;
+use crate::boot::initrd::InitrdFiles;
 use crate::boot::modules::Resolution;
 use crate::error::{Context as _, Failure, ImageError};
 use object::Endianness;
@@ -112,7 +112,7 @@ pub(super) fn find(folder: &Folder, prefix: &Path, initrd: Option<&OpenedFile>) 
 
 fn in_initrd(file: &OpenedFile) -> Result<Agent, ArtifactsError> {
     let from = file.path();
-    let initrd = doing(Initrd::read(&mut BufReader::new(file.reader()), is_agent), "reading", from)?;
+    let initrd = doing(InitrdFiles::read(&mut BufReader::new(file.reader()), is_agent), "reading", from)?;
     let agent = IN_INITRD.into_iter().find_map(|path| {
         let (bytes, _) = initrd.file(path)?;
         is_agent(bytes).then_some((path, bytes))

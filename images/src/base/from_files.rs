@@ -27,9 +27,9 @@
 
 use super::{archive, layers};
 use crate::error::{BaseError, Context, Failure, ImageErrorKind};
-use crate::progress::Phase;
+use crate::progress::ImagePhase;
 use crate::runner::Runner;
-use crate::source::Source;
+use crate::source::BaseSource;
 use crate::tree;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -46,13 +46,13 @@ pub trait BaseProvider: fmt::Debug + Send + Sync {
     fn identity(&self) -> String;
 
     /// Returns the kind of base.
-    fn source(&self) -> Source;
+    fn source(&self) -> BaseSource;
 
     /// Fetches and reads the base; all temporary files are in `task.folder`, which is removed afterwards.
     ///
     /// # Errors
     /// Describes the step that failed.
-    fn read(&self, task: &Task<'_>) -> Result<Archive, BaseError>;
+    fn read(&self, task: &BaseTask<'_>) -> Result<ReadBase, BaseError>;
 
     /// Checks whether a tree is of the wanted release.
     ///
@@ -62,7 +62,7 @@ pub trait BaseProvider: fmt::Debug + Send + Sync {
 }
 
 /// Parameters for reading a base.
-pub struct Task<'a> {
+pub struct BaseTask<'a> {
     /// Directory for the reader's exclusive use.
     pub folder: &'a Path,
     /// Returns whether to continue: neither cancelled nor out of time.
@@ -73,16 +73,16 @@ pub struct Task<'a> {
 
 /// A base that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Archive {
+pub struct ReadBase {
     /// Root filesystem; not trusted.
-    pub content: Content,
+    pub content: BaseContent,
     /// SHA-256 of the source file.
     pub sha256: String,
 }
 
 /// A root filesystem in tar archives.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Content {
+pub enum BaseContent {
     /// All of it in one archive.
     Tree(PathBuf),
     /// Layers with whiteouts, the lowest first.
@@ -98,20 +98,20 @@ pub(crate) fn read(
 ) -> Result<String, Failure> {
     let folder = workshop.join("base-files");
     std::fs::create_dir(&folder).context("creating", &folder)?;
-    let task = Task {
+    let task = BaseTask {
         folder: &folder,
         go_on: &|| runner.check().is_ok(),
-        tell: &|doing| runner.report(Phase::Read, Some(doing)),
+        tell: &|doing| runner.report(ImagePhase::Read, Some(doing)),
     };
     let read = base.read(&task);
     // A reader that was stopped fails with a message of its own, but the real reason is the stop.
     runner.check()?;
     let bad = |error| Failure::from(ImageErrorKind::BadBase { kind: base.source(), error });
     let archive = read.map_err(bad)?;
-    runner.report(Phase::Read, Some("unpacking"));
+    runner.report(ImagePhase::Read, Some("unpacking"));
     match &archive.content {
-        Content::Tree(tar) => archive::unpack(runner, tar, tree)?,
-        Content::Layers(tars) => layers::apply(runner, tars, tree)?,
+        BaseContent::Tree(tar) => archive::unpack(runner, tar, tree)?,
+        BaseContent::Layers(tars) => layers::apply(runner, tars, tree)?,
     }
     std::fs::remove_dir_all(&folder).context("removing", &folder)?;
     base.accept(tree).map_err(bad)?;

@@ -3,7 +3,7 @@
 use super::archive;
 use crate::docker::{self, CACHE_LABEL, LABEL, connect_failure, docker_failure, image_failure};
 use crate::error::{Context, Failure, ImageErrorKind};
-use crate::progress::Phase;
+use crate::progress::ImagePhase;
 use crate::runner::Runner;
 use bollard::Docker;
 use bollard::models::ContainerCreateBody;
@@ -41,7 +41,7 @@ pub(crate) fn pull(runner: &Runner<'_>, release: &Release) -> Result<Pulled, Fai
         while let Some(step) = pulling.next().await {
             let step = step.map_err(|e| image_failure(&reference, &e))?;
             let detail = [step.id, step.status].into_iter().flatten().collect::<Vec<_>>().join(": ");
-            runner.report(Phase::Pull, Some(&detail));
+            runner.report(ImagePhase::Pull, Some(&detail));
         }
         let found = docker.inspect_image(&reference).await.map_err(|e| image_failure(&reference, &e))?;
         let of_manifest = found.repo_digests.unwrap_or_default().into_iter().find_map(|d| {

@@ -19,11 +19,11 @@
 
 mod layout;
 
-use super::from_files::{Archive, BaseProvider, Content, Task};
+use super::from_files::{ReadBase, BaseProvider, BaseContent, BaseTask};
 use super::system::accept;
 use crate::error::{BaseError, Failure, ImageErrorKind};
 use crate::external_file::{Checksum, ExternalFile, ExternalFileError};
-use crate::source::Source;
+use crate::source::BaseSource;
 use crate::unpack::{self, UnpackLimits};
 use layout::Layout;
 use model::database::Database;
@@ -133,7 +133,7 @@ impl OciImage {
     }
 
     /// Writes the layers, verified and uncompressed, into the task's directory.
-    fn archive(&self, task: &Task<'_>) -> Result<Archive, OciImageError> {
+    fn archive(&self, task: &BaseTask<'_>) -> Result<ReadBase, OciImageError> {
         let name = self.source.name();
         let place = Path::new(&self.source.place);
         let (layout, fetched) = match place.is_dir() {
@@ -159,7 +159,7 @@ impl OciImage {
             return Err(OciImageError::Refused { name: name.to_owned(), what });
         }
         let layers = layout.layers(&image, task, UNPACKED)?;
-        Ok(Archive { content: Content::Layers(layers), sha256: image.digest })
+        Ok(ReadBase { content: BaseContent::Layers(layers), sha256: image.digest })
     }
 }
 
@@ -174,11 +174,11 @@ impl BaseProvider for OciImage {
         self.identity.to_string()
     }
 
-    fn source(&self) -> Source {
-        Source::OciImage
+    fn source(&self) -> BaseSource {
+        BaseSource::OciImage
     }
 
-    fn read(&self, task: &Task<'_>) -> Result<Archive, BaseError> {
+    fn read(&self, task: &BaseTask<'_>) -> Result<ReadBase, BaseError> {
         self.archive(task).map_err(BaseError::new)
     }
 
@@ -211,7 +211,7 @@ fn check_is_tar(path: &Path, name: &str) -> Result<(), OciImageError> {
 }
 
 /// Unpacks an image's archive into a new folder.
-fn extract(archive: &Path, folder: &Path, task: &Task<'_>) -> Result<(), OciImageError> {
+fn extract(archive: &Path, folder: &Path, task: &BaseTask<'_>) -> Result<(), OciImageError> {
     let go_on = || match (task.go_on)() {
         true => Ok(()),
         false => Err(Failure::from(ImageErrorKind::Cancelled)),

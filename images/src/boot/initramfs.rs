@@ -2,7 +2,7 @@
 
 use super::modules::{self, Resolution};
 use crate::error::{Failure, ImageError, ImageErrorKind, failure_of};
-use crate::progress::Phase;
+use crate::progress::ImagePhase;
 use cpio::NewcBuilder;
 use cpio::newc::trailer;
 use std::borrow::Cow;
@@ -60,7 +60,7 @@ pub(crate) fn in_file(
     };
     written().map_err(|failure| match modules.load_order.first() {
         Some(module) => modules::failed(&module.path, failure),
-        None => ImageError::new("the guest", Phase::Record, failure),
+        None => ImageError::new("the guest", ImagePhase::Record, failure),
     })
 }
 

@@ -18,7 +18,7 @@ const LINK: u32 = 0o120_000;
 
 /// The files of an initrd.
 #[derive(Debug, Default)]
-pub struct Initrd {
+pub struct InitrdFiles {
     /// Contents of files and targets of links; empty for a file that was not requested.
     contents: Vec<Vec<u8>>,
     /// Entries by path, without a leading slash.
@@ -36,7 +36,7 @@ struct Node {
 /// Names found so far of files with hard links, by archive, device and inode.
 type Names = BTreeMap<(usize, [u32; 3]), Vec<String>>;
 
-impl Initrd {
+impl InitrdFiles {
     /// Reads an initrd with any of the kernel's compressions that Kata and distros use: none, gzip, xz, zstd.
     ///
     /// Only regular files whose content is accepted by `holds` are kept; the others appear empty.
@@ -44,8 +44,8 @@ impl Initrd {
     /// # Errors
     /// If the data is no such archive, is truncated, or unpacks to more than 2 GiB; the error has the position in the
     /// file.
-    pub fn read(file: &mut dyn BufRead, holds: fn(&[u8]) -> bool) -> io::Result<Initrd> {
-        let mut initrd = Initrd::default();
+    pub fn read(file: &mut dyn BufRead, holds: fn(&[u8]) -> bool) -> io::Result<InitrdFiles> {
+        let mut initrd = InitrdFiles::default();
         let mut names = Names::new();
         archives::read(file, LIMITS, &mut |entry, content| initrd.add(entry, content, &mut names, holds))
             .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))?;
@@ -160,8 +160,8 @@ pub(crate) mod tests {
     pub(crate) type Made<'a> = (&'a str, u32, (u32, u32), &'a [u8]);
 
     /// Reads an initrd and keeps all files.
-    pub(crate) fn read(bytes: impl AsRef<[u8]>) -> io::Result<Initrd> {
-        Initrd::read(&mut bytes.as_ref(), |_| true)
+    pub(crate) fn read(bytes: impl AsRef<[u8]>) -> io::Result<InitrdFiles> {
+        InitrdFiles::read(&mut bytes.as_ref(), |_| true)
     }
 
     pub(crate) fn archive(entries: &[Made<'_>]) -> Vec<u8> {
@@ -236,7 +236,7 @@ pub(crate) mod tests {
             ("second", FILE, (2, 2), b""),
             ("link", LINK, (3, 1), b"second"),
         ]);
-        let initrd = Initrd::read(&mut gzip(&made).as_slice(), |content| content == b"agent").unwrap();
+        let initrd = InitrdFiles::read(&mut gzip(&made).as_slice(), |content| content == b"agent").unwrap();
         assert_eq!(initrd.file("link").unwrap().0, b"agent");
         assert_eq!(initrd.file("large").unwrap().0, b"");
         assert_eq!(initrd.contents.concat(), b"agentsecond", "the file, and where the link leads");

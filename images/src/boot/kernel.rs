@@ -2,7 +2,7 @@
 
 use super::configuration;
 use crate::error::{Failure, ImageError, ImageErrorKind};
-use crate::progress::Phase;
+use crate::progress::ImagePhase;
 use crate::tree;
 use model::kernel::KernelRelease;
 use model::release::Release;
@@ -37,7 +37,7 @@ pub struct KernelFiles {
 /// # Errors
 /// If the record names no kernel, its glob has not exactly one `*`, or nothing matches.
 pub fn find(tree: &Path, release: &Release) -> Result<KernelFiles, ImageError> {
-    files(tree, release).map_err(|f| ImageError::new(release.target(), Phase::Record, f))
+    files(tree, release).map_err(|f| ImageError::new(release.target(), ImagePhase::Record, f))
 }
 
 /// Reads the bootable image of a kernel from [`find`].
@@ -53,7 +53,7 @@ pub fn read(tree: &Path, kernel: &KernelFiles) -> Result<Vec<u8>, ImageError> {
             image => image.map_err(tree::failed),
         }
     };
-    image().map_err(|f| ImageError::new(format!("the kernel {}", kernel.release).as_str(), Phase::Record, f))
+    image().map_err(|f| ImageError::new(format!("the kernel {}", kernel.release).as_str(), ImagePhase::Record, f))
 }
 
 /// Returns the embedded configuration of a kernel from [`find`], if the distro ships it in no file.
@@ -100,7 +100,7 @@ pub(crate) fn files(tree: &Path, release: &Release) -> Result<KernelFiles, Failu
 mod tests {
     use super::*;
     use crate::fixtures::release;
-    use operator::configure::{Guest, Inventory};
+    use operator::configure::{GuestKernel, Inventory};
     use root::Root;
     use std::os::unix::fs::symlink;
 
@@ -136,7 +136,7 @@ mod tests {
             std::fs::write(dir.path().join(format!("boot/vmlinuz-{version}")), "").unwrap();
         }
         let root = Root::new(dir.path()).unwrap();
-        let guest = Guest::Own { kernel: None, initrd: PathBuf::new() };
+        let guest = GuestKernel::Own { kernel: None, initrd: PathBuf::new() };
         while let Some(expected) = versions.pop() {
             let proved = find(dir.path(), &release).unwrap();
             let configured = Inventory::gather(&root, &release, &guest).unwrap().kernel.unwrap();

@@ -1,7 +1,7 @@
 //! Kernel modules that a guest needs, in the order in which they must be loaded.
 
 use crate::error::{Failure, ImageError, ImageErrorKind};
-use crate::progress::Phase;
+use crate::progress::ImagePhase;
 use rayon::prelude::*;
 use root::{Root, RootError};
 use serde::{Deserialize, Serialize};
@@ -109,7 +109,7 @@ fn load_up_to(
 pub(crate) fn failed(path: &Path, failure: Failure) -> ImageError {
     let folder = path.ancestors().find(|p| p.parent().is_some_and(|p| p.ends_with("modules"))).unwrap_or(path);
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
-    ImageError::new(format!("the guest of kernel {name}").as_str(), Phase::Record, failure)
+    ImageError::new(format!("the guest of kernel {name}").as_str(), ImagePhase::Record, failure)
 }
 
 fn unreadable(error: RootError) -> Failure {

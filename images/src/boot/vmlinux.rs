@@ -5,7 +5,7 @@
 //! relocation table, which loaders ignore.
 
 use crate::error::{Failure, ImageError, ImageErrorKind};
-use crate::progress::Phase;
+use crate::progress::ImagePhase;
 use crate::unpack::ZSTD;
 use memchr::memmem;
 use std::fs::File;
@@ -39,7 +39,7 @@ pub fn of(image: &[u8]) -> Result<Option<Vmlinux>, ImageError> {
         file.write_all(&elf).map_err(io)?;
         Ok(Some(Vmlinux { file, has_pvh_entry: has_pvh_entry(&elf) }))
     };
-    extract().map_err(|failure| ImageError::new("the kernel as an ELF file", Phase::Record, failure))
+    extract().map_err(|failure| ImageError::new("the kernel as an ELF file", ImagePhase::Record, failure))
 }
 
 fn elf(image: &[u8]) -> io::Result<Option<Vec<u8>>> {

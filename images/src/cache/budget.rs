@@ -6,7 +6,7 @@
 
 use super::{CacheEntry, Image, Leftover, Store};
 use crate::error::{Context as _, Failure, ImageError};
-use crate::progress::Phase;
+use crate::progress::ImagePhase;
 use jiff::Timestamp;
 use model::distro::Target;
 use std::collections::HashMap;
@@ -49,7 +49,7 @@ pub fn trim(cache: &Path, budget: u64) -> Result<TrimReport, ImageError> {
         store.check()?;
         store.trim(budget)
     };
-    trim().map_err(|failure| ImageError::new("the cache", Phase::Store, failure))
+    trim().map_err(|failure| ImageError::new("the cache", ImagePhase::Store, failure))
 }
 
 impl Store {

@@ -9,7 +9,7 @@ use super::{Store, trust};
 use crate::digest::Fields;
 use crate::error::{Context as _, Failure, ImageError};
 use crate::manifest::sync;
-use crate::progress::Phase;
+use crate::progress::ImagePhase;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -27,7 +27,7 @@ pub fn id(cache: &Path) -> Result<String, ImageError> {
         store.check()?;
         store.id()
     };
-    id().map_err(|failure| ImageError::new("the cache", Phase::Store, failure))
+    id().map_err(|failure| ImageError::new("the cache", ImagePhase::Store, failure))
 }
 
 impl Store {

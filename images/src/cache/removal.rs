@@ -6,7 +6,7 @@
 use super::trust::UntrustedPath;
 use super::{Store, is_still_at, trust};
 use crate::error::{Context as _, Failure, ImageError};
-use crate::progress::Phase;
+use crate::progress::ImagePhase;
 use model::distro::Target;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -87,7 +87,7 @@ pub fn sweep(cache: &Path) -> Result<SweptImages, ImageError> {
         store.check()?;
         store.sweep()
     };
-    sweep().map_err(|failure| ImageError::new("the cache", Phase::Store, failure))
+    sweep().map_err(|failure| ImageError::new("the cache", ImagePhase::Store, failure))
 }
 
 /// Removes images from the cache, and half images whose makers died, as [`sweep`] does.
@@ -101,7 +101,7 @@ pub fn clean(cache: &Path, what: &CleanScope) -> Result<CleanReport, ImageError>
         store.sweep()?;
         store.clean(what)
     };
-    clean().map_err(|failure| ImageError::new("the cache", Phase::Store, failure))
+    clean().map_err(|failure| ImageError::new("the cache", ImagePhase::Store, failure))
 }
 
 impl Store {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::manifest::FORMAT;
-use crate::source::Source;
+use crate::source::BaseSource;
 use model::arch::Arch;
 
 pub(crate) fn manifest(key: &str, version: &str, made: &str) -> Manifest {
@@ -11,7 +11,7 @@ pub(crate) fn manifest(key: &str, version: &str, made: &str) -> Manifest {
         distro: "debian".parse().unwrap(),
         version: version.parse().unwrap(),
         arch: Arch::X86_64,
-        source: Source::Bootstrap,
+        source: BaseSource::Bootstrap,
         oci_digest: None,
         cloud_sha256: None,
         derived_from: None,

@@ -13,7 +13,7 @@ use super::{Image, Store, is_key, trust};
 use crate::error::{Context as _, Failure, ImageError, ImageErrorKind, failure_of};
 use crate::external_file::{Checksum, ExternalFile};
 use crate::manifest::Manifest;
-use crate::progress::Phase;
+use crate::progress::ImagePhase;
 use crate::tree::archived::{BYTES, Entries};
 use crate::unpack::{self, ArchiveFile, Names, UnpackLimits, refused};
 use model::diagnostic::error_chain;
@@ -64,7 +64,7 @@ pub fn of_release(cache: &Path, release: &Target) -> Vec<Image> {
 /// # Errors
 /// If something cannot be read or written, or the file already exists.
 pub fn export(image: &Image, to: &Path) -> Result<Checksum, ImageError> {
-    exported(image, to).map_err(|failure| ImageError::new(image.release(), Phase::Store, failure))
+    exported(image, to).map_err(|failure| ImageError::new(image.release(), ImagePhase::Store, failure))
 }
 
 fn exported(image: &Image, to: &Path) -> Result<Checksum, Failure> {
@@ -113,7 +113,7 @@ fn write(image: &Image, to: &mut File) -> io::Result<()> {
 /// If the file has no checksum or another one, is no image, cannot be imported, or `cancel` was set; then nothing of
 /// the image is left.
 pub fn import(file: &ExternalFile, cache: &Path, cancel: &AtomicBool) -> Result<Imported, ImageError> {
-    imported(file, cache, cancel).map_err(|failure| ImageError::new(file.name(), Phase::Store, failure))
+    imported(file, cache, cancel).map_err(|failure| ImageError::new(file.name(), ImagePhase::Store, failure))
 }
 
 fn imported(file: &ExternalFile, cache: &Path, cancel: &AtomicBool) -> Result<Imported, Failure> {

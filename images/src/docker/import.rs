@@ -3,7 +3,7 @@
 use super::{CACHE_LABEL, LABEL, archive, docker_failure, tag};
 use crate::cache::Image;
 use crate::error::{Context as _, Failure, ImageError, ImageErrorKind};
-use crate::progress::Phase;
+use crate::progress::ImagePhase;
 use crate::tree::compare;
 use bollard::Docker;
 use bollard::models::{ContainerConfig, ContainerCreateBody};
@@ -23,9 +23,9 @@ use std::path::PathBuf;
 /// device nodes, sockets and the content of `/proc`, `/sys` and `/dev` are left out, because Docker provides them.
 ///
 /// # Errors
-/// [`ImageError`] of phase [`Phase::Import`]: Docker's complaint, or a file of the tree that cannot be read.
+/// [`ImageError`] of phase [`ImagePhase::Import`]: Docker's complaint, or a file of the tree that cannot be read.
 pub async fn ensure_imported(docker: &Docker, image: &Image) -> Result<String, ImageError> {
-    imported(docker, image).await.map_err(|failure| ImageError::new(image.release(), Phase::Import, failure))
+    imported(docker, image).await.map_err(|failure| ImageError::new(image.release(), ImagePhase::Import, failure))
 }
 
 async fn imported(docker: &Docker, image: &Image) -> Result<String, Failure> {

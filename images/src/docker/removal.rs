@@ -3,7 +3,7 @@
 use super::{CACHE_LABEL, LABEL, docker_failure, old_tag};
 use crate::cache::{self, Image};
 use crate::error::ImageError;
-use crate::progress::Phase;
+use crate::progress::ImagePhase;
 use bollard::Docker;
 use bollard::models::ImageSummary;
 use bollard::query_parameters::{
@@ -28,7 +28,7 @@ pub struct Removed {
 /// # Errors
 /// [`ImageError`] with Docker's message.
 pub async fn remove_orphans(docker: &Docker, cache: &Path) -> Result<Removed, ImageError> {
-    let failed = |e| ImageError::new("Docker's images", Phase::Import, docker_failure(&e));
+    let failed = |e| ImageError::new("Docker's images", ImagePhase::Import, docker_failure(&e));
     let id = cache::id(cache)?;
     // Docker is queried before the cache, because an image gets into the cache before it gets into Docker.
     let of_cache = images_of(docker, &id).await.map_err(failed)?;
@@ -64,7 +64,7 @@ pub async fn remove_orphans(docker: &Docker, cache: &Path) -> Result<Removed, Im
 /// # Errors
 /// [`ImageError`] with Docker's message.
 pub async fn remove_exports(docker: &Docker, cache: &str) -> Result<Vec<String>, ImageError> {
-    let failed = |e| ImageError::new("Docker's containers", Phase::Import, docker_failure(&e));
+    let failed = |e| ImageError::new("Docker's containers", ImagePhase::Import, docker_failure(&e));
     let filters =
         HashMap::from([("label".to_owned(), vec![format!("{LABEL}=export"), format!("{CACHE_LABEL}={cache}")])]);
     let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();

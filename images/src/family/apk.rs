@@ -22,7 +22,7 @@ use crate::digest;
 use crate::error::{Failure, ImageErrorKind};
 use crate::manifest::{Index, PackageOrigin, PathOwner};
 use crate::options::Options;
-use crate::progress::Phase;
+use crate::progress::ImagePhase;
 use crate::runner::Runner;
 use crate::tree;
 use model::kernel::KernelRelease;
@@ -143,7 +143,7 @@ impl PackageFamily for Apk {
         let path = format!("/boot/initramfs-{kernel}");
         let mut mkinitfs = tree::command(tree, &[], "mkinitfs")?;
         mkinitfs.args(["-F", "base ext4 virtio", "-o", &path, kernel.as_str()]);
-        runner.run(Phase::Disk, &mut mkinitfs)?;
+        runner.run(ImagePhase::Disk, &mut mkinitfs)?;
         Ok(path)
     }
 }
@@ -167,7 +167,7 @@ impl Repositories<'_> {
         let name = format!("{KEPT}/{id}.tar.gz");
         let request =
             DownloadRequest { address: format!("{address}/{}/{INDEX}", self.release.arch.name()), name: name.clone() };
-        let fetched = download::fetch(runner, Phase::Resolve, folder, &[request], &self.options.logins);
+        let fetched = download::fetch(runner, ImagePhase::Resolve, folder, &[request], &self.options.logins);
         fetched.map_err(|failure| super::of_index(failure, id))?;
         let sha256 = digest::of_file(&folder.join(name))?;
         Ok(Index { suite: id.to_owned(), security: false, sha256, date: None, valid_until: None })

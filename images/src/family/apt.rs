@@ -19,7 +19,7 @@ use super::{Archives, PackageFamily};
 use crate::error::{Failure, ImageErrorKind};
 use crate::manifest::{Index, PackageOrigin, PathOwner};
 use crate::options::Options;
-use crate::progress::Phase;
+use crate::progress::ImagePhase;
 use crate::runner::{Runner, has_program};
 use fetch::Fetch;
 use mirrors::Mirrors;
@@ -152,7 +152,7 @@ impl PackageFamily for Apt {
     fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &KernelRelease) -> Result<String, Failure> {
         let mut update = programs::command(tree, &[], "update-initramfs")?;
         update.args(["-c", "-k", kernel.as_str()]);
-        runner.run(Phase::Disk, &mut update)?;
+        runner.run(ImagePhase::Disk, &mut update)?;
         Ok(format!("/boot/initrd.img-{kernel}"))
     }
 }

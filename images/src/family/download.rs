@@ -8,7 +8,7 @@
 use super::credentials::Login;
 use super::folder;
 use crate::error::{Context as _, Failure, ImageErrorKind};
-use crate::progress::Phase;
+use crate::progress::ImagePhase;
 use crate::runner::Runner;
 use operator::process::sandbox::Network;
 use std::path::Path;
@@ -30,7 +30,7 @@ pub(super) struct DownloadRequest {
 /// Fetches files; the target directories must exist.
 pub(super) fn fetch(
     runner: &Runner<'_>,
-    phase: Phase,
+    phase: ImagePhase,
     folder: &Path,
     requests: &[DownloadRequest],
     logins: &[Login],

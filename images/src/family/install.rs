@@ -2,7 +2,7 @@
 
 use crate::error::{Context as _, Failure, ImageErrorKind};
 use crate::package::ExtraPackage;
-use crate::progress::Phase;
+use crate::progress::ImagePhase;
 use crate::runner::{Runner, tied};
 use model::package::PackageName;
 use std::path::Path;
@@ -50,7 +50,7 @@ impl Install<'_> {
         let copy = self.folder.join(subfolder);
         let mut cp = tied("cp");
         cp.args(["-a", "--reflink=auto", "--"]).args([&self.indexes.join(subfolder), &copy]).env("LC_ALL", "C");
-        runner.run(Phase::Copy, &mut cp)?;
+        runner.run(ImagePhase::Copy, &mut cp)?;
         work()?;
         std::fs::remove_dir_all(&copy).context("removing", &copy)
     }

@@ -20,7 +20,7 @@ use crate::digest;
 use crate::error::{Failure, ImageErrorKind};
 use crate::manifest::{Index, PackageOrigin, PathOwner};
 use crate::options::Options;
-use crate::progress::Phase;
+use crate::progress::ImagePhase;
 use crate::runner::Runner;
 use crate::tree;
 use model::kernel::KernelRelease;
@@ -141,7 +141,7 @@ impl PackageFamily for Pacman {
         // The disk does not exist yet, so there is nothing to detect.
         let mut mkinitcpio = tree::command(tree, &[], "mkinitcpio")?;
         mkinitcpio.args(["--kernel", kernel.as_str(), "--generate", &path, "--skiphooks", "autodetect"]);
-        runner.run(Phase::Disk, &mut mkinitcpio)?;
+        runner.run(ImagePhase::Disk, &mut mkinitcpio)?;
         Ok(path)
     }
 }
@@ -169,11 +169,11 @@ impl Repositories<'_> {
             name: format!("{SYNC}/{name}"),
         };
         let fetch =
-            |name: &str| download::fetch(runner, Phase::Resolve, folder, &[request(name)], &self.options.logins);
+            |name: &str| download::fetch(runner, ImagePhase::Resolve, folder, &[request(name)], &self.options.logins);
         fetch(&database).map_err(|failure| super::of_index(failure, &repository.id))?;
         let signature = format!("{database}.sig");
         match fetch(&signature) {
-            Ok(()) => keyring::verify(runner, folder, Phase::Resolve, &format!("{SYNC}/{database}"))?,
+            Ok(()) => keyring::verify(runner, folder, ImagePhase::Resolve, &format!("{SYNC}/{database}"))?,
             Err(Failure { cause: ImageErrorKind::NoSuchRelease { .. }, .. }) if !repository.is_signed => {}
             Err(Failure { cause: ImageErrorKind::NoSuchRelease { .. }, .. }) => {
                 let detail = format!("the repository {} must be signed, but is not", repository.id);

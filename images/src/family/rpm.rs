@@ -28,7 +28,7 @@ use super::{Archives, PackageFamily, is_this_machines};
 use crate::error::{Failure, ImageErrorKind};
 use crate::manifest::{Index, PackageOrigin, PathOwner};
 use crate::options::Options;
-use crate::progress::Phase;
+use crate::progress::ImagePhase;
 use crate::runner::{Runner, has_program};
 use crate::tree;
 use model::distro::DistroId;
@@ -240,7 +240,7 @@ impl PackageFamily for Rpm {
             &path,
             kernel.as_str(),
         ]);
-        runner.run(Phase::Disk, &mut dracut)?;
+        runner.run(ImagePhase::Disk, &mut dracut)?;
         Ok(path)
     }
 }

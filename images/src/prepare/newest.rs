@@ -6,7 +6,7 @@ use crate::family;
 use crate::family::offered::Offered;
 use crate::job::Job;
 use crate::options::Options;
-use crate::progress::{Phase, Progress};
+use crate::progress::{ImagePhase, ProgressMessage};
 use jiff::Timestamp;
 use model::package::{PackageName, PackageVersion};
 use model::package_manager::PackageManager;
@@ -26,7 +26,7 @@ pub fn newest_versions(
     release: &Release,
     options: &Options,
     names: &BTreeSet<&str>,
-    progress: &(dyn Fn(Progress) + Sync),
+    progress: &(dyn Fn(ProgressMessage) + Sync),
 ) -> Result<BTreeMap<PackageName, PackageVersion>, ImageError> {
     let mut job = Job::new(release, options, progress)?;
     let offered = offered(&mut job, names).map_err(|failure| job.failed(failure))?;
@@ -34,7 +34,7 @@ pub fn newest_versions(
 }
 
 fn offered(job: &mut Job<'_>, names: &BTreeSet<&str>) -> Result<Vec<Offered>, Failure> {
-    job.enter(Phase::Resolve);
+    job.enter(ImagePhase::Resolve);
     if job.options.offline {
         return Err(ImageErrorKind::NotCached.into());
     }

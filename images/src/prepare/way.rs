@@ -7,9 +7,9 @@ use crate::error::{Failure, ImageError, ImageErrorKind};
 use crate::family::{self, PackageFamily};
 use crate::job::able_to_build;
 use crate::options::Options;
-use crate::progress::Phase;
+use crate::progress::ImagePhase;
 use crate::runner::has_program;
-use crate::source::Source;
+use crate::source::BaseSource;
 use model::release::{Archive, Release};
 
 /// Ways to obtain an image of a release.
@@ -17,8 +17,8 @@ use model::release::{Archive, Release};
 pub enum ImageRoute {
     /// The cache has an image; unless the run is offline, the mirror may have something newer by now.
     Cache,
-    /// The image is made on this kind of base: never [`Source::Auto`].
-    Base(Source),
+    /// The image is made on this kind of base: never [`BaseSource::Auto`].
+    Base(BaseSource),
 }
 
 /// Returns the way in which this machine can obtain an image of the release; neither network nor Docker is contacted.
@@ -27,7 +27,7 @@ pub enum ImageRoute {
 /// If there is no way: no family for the package manager, no kernel, no source of a base, another architecture, not
 /// root.
 pub fn attainable(release: &Release, options: &Options) -> Result<ImageRoute, ImageError> {
-    find_route(release, options).map_err(|failure| ImageError::new(release.target(), Phase::Resolve, failure))
+    find_route(release, options).map_err(|failure| ImageError::new(release.target(), ImagePhase::Resolve, failure))
 }
 
 /// Returns the request that a matching image in the cache must have, in the form of
@@ -37,7 +37,7 @@ pub fn attainable(release: &Release, options: &Options) -> Result<ImageRoute, Im
 /// If such an image cannot exist.
 pub fn request_of(release: &Release, options: &Options) -> Result<String, ImageError> {
     let request = family::of(release).and_then(|family| request_hash(family, release, options));
-    request.map_err(|failure| ImageError::new(release.target(), Phase::Resolve, failure))
+    request.map_err(|failure| ImageError::new(release.target(), ImagePhase::Resolve, failure))
 }
 
 fn request_hash(family: &dyn PackageFamily, release: &Release, options: &Options) -> Result<String, Failure> {
@@ -60,20 +60,20 @@ pub(super) fn find_route(release: &Release, options: &Options) -> Result<ImageRo
     }
     let source = source_of(family, release, options);
     // If a base names the package sources, a bootstrap has no sources unless this machine runs the distro.
-    let lacks_sources = source == Source::Bootstrap && !family.settings_in_base().is_empty();
+    let lacks_sources = source == BaseSource::Bootstrap && !family.settings_in_base().is_empty();
     if lacks_sources && options.security_mirror.is_none() && !can_be_fetched(family, release, options) {
         return Err(ImageErrorKind::NoMirror { suite: release.name(), archive: Archive::Main }.into());
     }
     able_to_build(release)?;
     let missing = |program: &str| ImageErrorKind::ToolMissing { program: program.to_owned() };
     match source {
-        Source::Oci if release.oci_image.is_none() => return Err(lacks("image", "an OCI base").into()),
-        Source::Oci if options.mirror.is_none() => {
+        BaseSource::Oci if release.oci_image.is_none() => return Err(lacks("image", "an OCI base").into()),
+        BaseSource::Oci if options.mirror.is_none() => {
             if let Some(what) = &release.image_lacks {
                 return Err(ImageErrorKind::ImageLacks { what: what.clone() }.into());
             }
         }
-        Source::Bootstrap if !has_program(family.bootstrap_program()) => {
+        BaseSource::Bootstrap if !has_program(family.bootstrap_program()) => {
             return Err(missing(family.bootstrap_program()).into());
         }
         _ => {}

@@ -1,6 +1,6 @@
 //! Signed packages: the keys `right` and `wrong`, and the image of a release that wants the package `kq-hello`.
 
-use images::{Image, ImageError, ImageOrigin, Options, Source, prepare};
+use images::{Image, ImageError, ImageOrigin, Options, BaseSource, prepare};
 use model::arch::Arch;
 use model::package_manager::PackageManager;
 use model::release::{Release, Vmm};
@@ -107,7 +107,7 @@ pub(crate) fn release(distro: &str, version: &str, package_manager: PackageManag
 /// dependency, and has neither temporary files nor a mirror's address.
 pub(crate) fn is_whole(image: &Image, hello: [&str; 3], suite: &str, leftovers: &[&str]) {
     let manifest = &image.manifest;
-    assert_eq!((manifest.source, image.origin), (Source::Bootstrap, ImageOrigin::Built));
+    assert_eq!((manifest.source, image.origin), (BaseSource::Bootstrap, ImageOrigin::Built));
     let package = manifest.package("kq-hello").unwrap();
     assert_eq!([package.version.as_str(), package.arch.as_str(), package.source.as_str()], hello);
     assert!(manifest.package("kq-library").is_some(), "what is needed was left out");

@@ -57,7 +57,7 @@ pub struct FailedTest<'m> {
 
 /// The package at fault, as far as it is known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Package {
+pub struct FaultyPackage {
     /// The name of the binary package.
     pub binary: Option<PackageName>,
     /// The name of the source package.
@@ -68,7 +68,7 @@ pub struct Package {
     pub suite: Option<String>,
 }
 
-impl Package {
+impl FaultyPackage {
     /// Returns the name by which people know the package: for a kernel the source package's, because the binary
     /// package's name contains its version.
     pub fn name(&self) -> Option<&PackageName> {
@@ -124,18 +124,18 @@ impl<'m> FailedTest<'m> {
     }
 
     /// Returns the package of the component at fault in the cell.
-    pub fn package(&self) -> Package {
+    pub fn package(&self) -> FaultyPackage {
         self.package_of(self.failure.component)
     }
 
     /// Returns a component's package in the cell.
-    pub fn package_of(&self, component: Component) -> Package {
+    pub fn package_of(&self, component: Component) -> FaultyPackage {
         let facts = self.cell.facts.as_ref();
         let binary = component_package::binary(self.release, Some(self.cell), component);
-        let Some(name) = binary else { return Package::default() };
+        let Some(name) = binary else { return FaultyPackage::default() };
         let installed = component_package::installed(self.cell, name.as_str());
         let recorded = || facts?.versions.get(&name).cloned();
-        Package {
+        FaultyPackage {
             source: installed
                 .and_then(|it| component_package::source_package_for_bugs(it.source.as_str()).parse().ok()),
             version: installed.map(|package| package.version.clone()).or_else(recorded),

@@ -6,11 +6,11 @@ mod markdown;
 mod plain;
 
 use super::form::Form;
-use super::sections::Report;
+use super::sections::BugReport;
 
 /// A report in the form of its tracker.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Written {
+pub struct WrittenReport {
     /// The file's name.
     pub file: &'static str,
     /// The text.
@@ -19,15 +19,15 @@ pub struct Written {
     pub send: String,
 }
 
-impl Report<'_> {
+impl BugReport<'_> {
     /// Writes the report in the form that its destination takes.
     ///
     /// # Errors
     /// None known: only a Bugzilla's fields are encoded, as JSON.
-    pub fn written(&self) -> serde_json::Result<Written> {
+    pub fn written(&self) -> serde_json::Result<WrittenReport> {
         let address = &self.destination.address;
         Ok(match self.destination.form {
-            Form::Debian => Written {
+            Form::Debian => WrittenReport {
                 file: "report.eml",
                 text: mail::debian(self),
                 send: format!(
@@ -35,7 +35,7 @@ impl Report<'_> {
                      any mail program, as plain text."
                 ),
             },
-            Form::Launchpad => Written {
+            Form::Launchpad => WrittenReport {
                 file: "report.eml",
                 text: mail::launchpad(self),
                 send: format!(
@@ -43,7 +43,7 @@ impl Report<'_> {
                      Signing is left to you, for example by your mail program."
                 ),
             },
-            Form::Bugzilla => Written {
+            Form::Bugzilla => WrittenReport {
                 file: "report.json",
                 text: bugzilla::fields(self)?,
                 send: format!(
@@ -55,7 +55,7 @@ impl Report<'_> {
                     }
                 ),
             },
-            form @ (Form::Gitlab | Form::Kata) => Written {
+            form @ (Form::Gitlab | Form::Kata) => WrittenReport {
                 file: "report.md",
                 text: markdown::issue(self, form),
                 send: format!("Its text is a new issue at {address}; its title is the first line."),
@@ -64,7 +64,7 @@ impl Report<'_> {
     }
 
     /// Describes the destination, the reason and the preparations, for the person who files the report.
-    pub fn where_to(&self, written: &Written) -> String {
+    pub fn where_to(&self, written: &WrittenReport) -> String {
         let mut out = format!("{}\n\n", self.subject());
         let mut paragraph = |text: &str| out.push_str(&format!("{}\n\n", plain::wrapped(text)));
         if let Some(ended) = self.support_ended() {

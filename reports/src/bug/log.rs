@@ -21,7 +21,7 @@ const OF_A_GUEST: &[&str] = &["serial.log", "console.log", "qemu.log", "vmm.log"
 
 /// An excerpt of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Log {
+pub struct LogExcerpt {
     /// The file, below the run's directory.
     pub file: String,
     /// The lines.
@@ -32,7 +32,7 @@ pub struct Log {
 
 impl FailedTest<'_> {
     /// Returns the log that shows the failure, if any; `read` returns the end of a file, in printable lines.
-    pub fn log(&self, read: impl Fn(&str) -> Option<String>) -> Option<Log> {
+    pub fn log(&self, read: impl Fn(&str) -> Option<String>) -> Option<LogExcerpt> {
         let words = words(&self.failure.observed);
         let component = self.failure.component;
         let (own, others): (Vec<&str>, Vec<&str>) =
@@ -42,14 +42,14 @@ impl FailedTest<'_> {
         };
         let own = texts(own);
         let found = |(file, text): &(String, String)| {
-            Some(Log { file: file.clone(), lines: around(text, &words)?, has_the_failure: true })
+            Some(LogExcerpt { file: file.clone(), lines: around(text, &words)?, has_the_failure: true })
         };
         if let Some(log) = own.iter().find_map(found).or_else(|| texts(others).iter().find_map(found)) {
             return Some(log);
         }
         let (file, text) = own.into_iter().next()?;
         let lines = last(&text);
-        (!lines.is_empty()).then_some(Log { file, lines, has_the_failure: false })
+        (!lines.is_empty()).then_some(LogExcerpt { file, lines, has_the_failure: false })
     }
 }
 

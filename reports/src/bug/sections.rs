@@ -1,10 +1,10 @@
 //! Contents of a report, section by section; the forms order the sections and set their headings.
 
-use super::case::{FailedTest, HEADLINE, Package, Sighting, versions};
+use super::case::{FailedTest, HEADLINE, FaultyPackage, Sighting, versions};
 use super::error::BugError;
 use super::fixed_upstream::upstream_fix;
 use super::form::Form;
-use super::log::Log;
+use super::log::LogExcerpt;
 use super::route::{Owner, Route, Ruling};
 use super::script::CANNOT_TELL;
 use super::shared::asked_for;
@@ -57,7 +57,7 @@ impl Reproduced {
 
 /// The data of a report.
 #[derive(Debug, Clone)]
-pub struct Report<'a> {
+pub struct BugReport<'a> {
     /// The failure.
     pub failed: &'a FailedTest<'a>,
     /// Whose failure it is.
@@ -73,7 +73,7 @@ pub struct Report<'a> {
     /// The output of `blame`.
     pub swap: Option<String>,
     /// The log that shows the failure.
-    pub log: Option<Log>,
+    pub log: Option<LogExcerpt>,
     /// The bundle's file name.
     pub bundle: String,
 }
@@ -136,7 +136,7 @@ pub(super) enum Block {
     Lines(String),
 }
 
-impl Report<'_> {
+impl BugReport<'_> {
     /// Returns all sections that are not empty.
     pub(super) fn sections(&self) -> Vec<(Section, Vec<Block>)> {
         let all = [
@@ -170,7 +170,7 @@ impl Report<'_> {
         format!("{head}{}", self.failed.summary(most))
     }
 
-    pub(super) fn package(&self) -> Package {
+    pub(super) fn package(&self) -> FaultyPackage {
         self.failed.package()
     }
 
@@ -317,7 +317,7 @@ impl Report<'_> {
     }
 
     fn log(&self) -> Vec<Block> {
-        let blocks = |log: &Log| {
+        let blocks = |log: &LogExcerpt| {
             let head = match log.has_the_failure {
                 true => format!("{}, which is in the bundle, around what failed:", log.file),
                 false => format!("The end of {}, which is in the bundle:", log.file),
@@ -363,7 +363,7 @@ impl Report<'_> {
 }
 
 /// Formats a package: `qemu-system-x86 1:10.0 (the release's security suite)`.
-fn installed(package: &Package) -> Option<String> {
+fn installed(package: &FaultyPackage) -> Option<String> {
     let name = package.binary.as_ref()?;
     let version = package.version.as_ref().map_or("of unknown version", PackageVersion::as_str);
     let suite = package.suite.as_deref().filter(|suite| !suite.is_empty()).map(|suite| format!(" ({suite})"));

@@ -215,7 +215,7 @@ fn one_line(text: &str) -> String {
 }
 
 /// Returns the report of a finding, and its script.
-fn reported(finding: &Finding, to: Option<Form>, reproduced: Reproduced) -> (Written, String, String) {
+fn reported(finding: &Finding, to: Option<Form>, reproduced: Reproduced) -> (WrittenReport, String, String) {
     reported_of(finding, &run(finding, |_| {}), to, reproduced)
 }
 
@@ -225,13 +225,13 @@ fn reported_of(
     matrix: &Matrix,
     to: Option<Form>,
     reproduced: Reproduced,
-) -> (Written, String, String) {
+) -> (WrittenReport, String, String) {
     with(finding, matrix, None, |failed| {
         let route = Route::of(failed, newest());
         let destination = destination(failed, &route, to).unwrap();
         let script = script::script(failed, &daemon("/usr/lib/qemu/virtiofsd")).unwrap();
         let guest_log = format!("the guest is up\n{FIFO_MESSAGE}\nthe last line of the guest\n");
-        let report = Report {
+        let report = BugReport {
             failed,
             route: &route,
             destination: &destination,
@@ -524,7 +524,7 @@ fn each_report_form_has_the_fields_its_tracker_requires() {
             let failed = FailedTest { record: &record, release: &release, ..failed.clone() };
             let route = Route::of(&failed, newest());
             let destination = destination(&failed, &route, None)?;
-            let report = Report {
+            let report = BugReport {
                 failed: &failed,
                 route: &route,
                 destination: &destination,

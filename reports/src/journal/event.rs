@@ -145,13 +145,10 @@ pub struct CellFacts {
     #[schemars(with = "String")]
     pub accelerator: Accelerator,
     /// Component package → exact version.
-    #[schemars(with = "BTreeMap<String, String>")]
     pub versions: BTreeMap<PackageName, PackageVersion>,
     /// Component package → the package suite it came from.
-    #[schemars(with = "BTreeMap<String, String>")]
     pub suites: BTreeMap<PackageName, String>,
     /// The kernel that guests boot: `uname -r`.
-    #[schemars(with = "Option<String>")]
     pub kernel: Option<KernelRelease>,
     /// The image's name.
     pub image: String,

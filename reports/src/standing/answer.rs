@@ -35,7 +35,7 @@ use suites::outcome::Component;
 
 /// Whether the Kata versions of a profile can run on a release.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
+pub enum CanRun {
     /// Everything that Kata needs is supported.
     Yes,
     /// Everything that Kata needs is supported with components that replaced the release's own.
@@ -50,7 +50,7 @@ pub enum Answer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReleaseAnswer {
     /// The answer itself.
-    pub answer: Answer,
+    pub answer: CanRun,
     /// How many needed capabilities are supported, be it with a component that was brought along.
     pub supported: usize,
     /// How many capabilities Kata needs.
@@ -76,21 +76,21 @@ impl ReleaseAnswer {
     /// Returns the verdict whose mark stands for the answer.
     pub fn verdict(&self) -> Verdict {
         match self.answer {
-            Answer::Yes => Verdict::Supported,
-            Answer::With(_) => Verdict::Partial,
-            Answer::No(_) => Verdict::Unsupported,
-            Answer::NotKnown if self.inconclusive => Verdict::Inconclusive,
-            Answer::NotKnown => Verdict::Untested,
+            CanRun::Yes => Verdict::Supported,
+            CanRun::With(_) => Verdict::Partial,
+            CanRun::No(_) => Verdict::Unsupported,
+            CanRun::NotKnown if self.inconclusive => Verdict::Inconclusive,
+            CanRun::NotKnown => Verdict::Untested,
         }
     }
 
     /// Returns the first word of the answer, for programs.
     pub fn name(&self) -> &'static str {
         match self.answer {
-            Answer::Yes => "yes",
-            Answer::With(_) => "with",
-            Answer::No(_) => "no",
-            Answer::NotKnown => "not-known",
+            CanRun::Yes => "yes",
+            CanRun::With(_) => "with",
+            CanRun::No(_) => "no",
+            CanRun::NotKnown => "not-known",
         }
     }
 
@@ -103,17 +103,17 @@ impl ReleaseAnswer {
         let older = if older.is_empty() { String::new() } else { format!("; by older tests: {}", older.join(", ")) };
         let with = if self.outdated.is_empty() { "" } else { " with these packages" };
         let mut words = match &self.answer {
-            Answer::Yes => format!("yes, all {}{older}", self.needed),
-            Answer::With(what) => {
+            CanRun::Yes => format!("yes, all {}{older}", self.needed),
+            CanRun::With(what) => {
                 format!("yes with {}{older}", what.iter().map(String::as_str).collect::<Vec<_>>().join("; "))
             }
-            Answer::No(why) => {
+            CanRun::No(why) => {
                 let why: Vec<String> = why.iter().map(|(capability, blamed)| blaming(*capability, blamed)).collect();
                 let rest = if missing.is_empty() { String::new() } else { format!("; not known{with}: {missing}") };
                 format!("no: {}{rest}", why.join(", "))
             }
-            Answer::NotKnown if self.needed == 0 => "not known yet: nothing was tested".to_owned(),
-            Answer::NotKnown => {
+            CanRun::NotKnown if self.needed == 0 => "not known yet: nothing was tested".to_owned(),
+            CanRun::NotKnown => {
                 format!("not known yet{with}: incomplete, {} of {} ({missing})", self.supported, self.needed)
             }
         };
@@ -252,7 +252,7 @@ pub fn recorded_answer(
 /// Returns the answer that follows from the evidence on each capability that Kata needs.
 fn of(needed: impl Iterator<Item = (Capability, Vec<Evidence>)>) -> ReleaseAnswer {
     let mut all = ReleaseAnswer {
-        answer: Answer::NotKnown,
+        answer: CanRun::NotKnown,
         supported: 0,
         needed: 0,
         missing: Vec::new(),
@@ -292,15 +292,15 @@ fn of(needed: impl Iterator<Item = (Capability, Vec<Evidence>)>) -> ReleaseAnswe
         }
     }
     all.answer = match (against.is_empty(), all.missing.is_empty() && all.needed > 0, with.is_empty()) {
-        (false, _, _) => Answer::No(against),
-        (true, false, _) => Answer::NotKnown,
-        (true, true, false) => Answer::With(with),
-        (true, true, true) => Answer::Yes,
+        (false, _, _) => CanRun::No(against),
+        (true, false, _) => CanRun::NotKnown,
+        (true, true, false) => CanRun::With(with),
+        (true, true, true) => CanRun::Yes,
     };
     all.day = match all.answer {
-        Answer::Yes | Answer::With(_) => of_support.first().copied(),
-        Answer::No(_) => of_failures.last().copied(),
-        Answer::NotKnown => of_any.last().copied(),
+        CanRun::Yes | CanRun::With(_) => of_support.first().copied(),
+        CanRun::No(_) => of_failures.last().copied(),
+        CanRun::NotKnown => of_any.last().copied(),
     };
     all
 }

@@ -135,7 +135,7 @@ fn failed_otherwise(cell: &CellReport, profile: &str, cause: &Cause) -> bool {
 mod tests {
     use super::*;
     use crate::sample::{BOOT, DAEMON, HOTPLUG, POSIX, QMP, RENAME, blocked, error, fail, judged, run};
-    use crate::standing::{Standings, Weight};
+    use crate::standing::{Standings, TestWeight};
     use suites::outcome::Component;
 
     /// Returns the result of candidates' comparison with a base run, each with its outcome of a test.
@@ -228,6 +228,6 @@ mod tests {
         // The reason must not say that it was judged for the first time, as for a release without a record.
         let fails = FinalOutcome::of([&fail(Component::Qemu, "no reply")]).unwrap();
         let why = "the base run could not judge vmm.qmp, so it is not known whether the candidates caused this failure: no reply";
-        assert_eq!(standings.cells[0].weight("go-3.29", QMP, &fails), Weight::Error(why.to_owned()));
+        assert_eq!(standings.cells[0].weight("go-3.29", QMP, &fails), TestWeight::Error(why.to_owned()));
     }
 }

@@ -4,7 +4,7 @@ use super::known::reason;
 use super::{CapabilityStanding, Change, Effect, ProfileStanding, Standings};
 use crate::journal::CellId;
 use crate::matrix::CellReport;
-use crate::package_change::{PackageChange, differing};
+use crate::package_change::{VersionChange, differing};
 use crate::verdict::{Cause, NEVER_RAN, Reason, ReasonSource};
 use jiff::civil::Date;
 use model::known_issues::KnownIssue;
@@ -31,7 +31,7 @@ pub struct ChangeRow<'m> {
     /// The ids of the known issues that make it expected although it is not recorded.
     pub issues: Vec<&'m str>,
     /// The packages whose versions differ from the recorded ones; `None` if either versions are unknown.
-    pub packages: Option<Vec<PackageChange<'m>>>,
+    pub packages: Option<Vec<VersionChange<'m>>>,
     /// Other differences from the recorded setup, in words: Kata's version, and components that were brought along.
     pub besides: Vec<String>,
     /// The capabilities.
@@ -97,7 +97,7 @@ impl<'m> CapabilityStanding<'m> {
     }
 
     /// Returns the packages of the cell whose versions differ from the record's; `None` if either versions are unknown.
-    pub fn packages(&self, cell: &'m CellReport) -> Option<Vec<PackageChange<'m>>> {
+    pub fn packages(&self, cell: &'m CellReport) -> Option<Vec<VersionChange<'m>>> {
         let then = self.entry.map(|entry| &entry.versions).filter(|versions| !versions.is_empty())?;
         let now = cell.facts.as_ref().map(|facts| &facts.versions).filter(|versions| !versions.is_empty())?;
         Some(differing(then, now))
@@ -149,7 +149,7 @@ fn turn(was: Option<(Verdict, Date)>, is: Verdict) -> String {
 type Key<'m> = (usize, Change, Effect, Option<(Verdict, Date)>, Verdict, Vec<&'m str>, Vec<String>, Differing<'m>);
 
 /// Packages that differ from the record's, and other differences.
-type Differing<'m> = (Option<Vec<PackageChange<'m>>>, Vec<String>);
+type Differing<'m> = (Option<Vec<VersionChange<'m>>>, Vec<String>);
 
 /// The reasons for a row in words, and by capability the profiles that the row applies to.
 type Known<'m> = (Vec<String>, BTreeMap<Capability, Vec<&'m str>>);

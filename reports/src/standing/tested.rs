@@ -12,7 +12,7 @@ use suites::outcome::Outcome;
 
 /// The effect of a test that ran on the exit code.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Weight {
+pub enum TestWeight {
     /// The test passed, or showed nothing.
     Nothing,
     /// The test makes a capability worse than allowed: exit code 1.
@@ -25,24 +25,24 @@ pub enum Weight {
 
 impl CellStanding<'_> {
     /// Returns the effect of a test's final outcome on the exit code under a profile.
-    pub fn weight(&self, profile: &str, test: &str, last: &FinalOutcome) -> Weight {
+    pub fn weight(&self, profile: &str, test: &str, last: &FinalOutcome) -> TestWeight {
         match &last.outcome {
-            Outcome::Pass | Outcome::Skip { .. } | Outcome::Blocked { .. } => Weight::Nothing,
-            Outcome::Error { message } => Weight::Error(message.clone()),
+            Outcome::Pass | Outcome::Skip { .. } | Outcome::Blocked { .. } => TestWeight::Nothing,
+            Outcome::Error { message } => TestWeight::Error(message.clone()),
             Outcome::Fail(failure) => match self.report.doubted(profile, test) {
-                Some(doubt) => Weight::Error(doubt.to_owned()),
+                Some(doubt) => TestWeight::Error(doubt.to_owned()),
                 None => self.failed(profile, test, &failure.observed),
             },
         }
     }
 
     /// Returns the effect of a credible failure; `observed` is the observation.
-    fn failed(&self, profile: &str, test: &str, observed: &str) -> Weight {
+    fn failed(&self, profile: &str, test: &str, observed: &str) -> TestWeight {
         let Some(ProfileStanding { capabilities, known, .. }) = self.profile(profile) else {
-            return Weight::Excused("it decides no capability".to_owned());
+            return TestWeight::Excused("it decides no capability".to_owned());
         };
         if let Some(issue) = known.get(test) {
-            return Weight::Excused(reason(issue));
+            return TestWeight::Excused(reason(issue));
         }
         let affected: BTreeMap<Capability, &CapabilityStanding<'_>> = capabilities
             .iter()
@@ -52,10 +52,10 @@ impl CellStanding<'_> {
         // If a capability was recorded as unsupported, only its unrecorded causes are news.
         let is_behind_change = |c: &CapabilityStanding<'_>| c.telling_causes().iter().any(|cause| cause.test == test);
         if affected.values().any(|c| c.effect == Effect::Worse && is_behind_change(c)) {
-            return Weight::Failure;
+            return TestWeight::Failure;
         }
         if affected.is_empty() {
-            return Weight::Excused("it decides no capability of this profile".to_owned());
+            return TestWeight::Excused("it decides no capability of this profile".to_owned());
         }
         let names = |some: &[(&Capability, &&CapabilityStanding<'_>)]| {
             some.iter().map(|(capability, _)| capability.name()).collect::<Vec<_>>().join(", ")
@@ -65,7 +65,7 @@ impl CellStanding<'_> {
         if !unjudged.is_empty() {
             let unjudged = names(&unjudged);
             let why = "so it is not known whether the candidates caused this failure";
-            return Weight::Error(format!("the base run could not judge {unjudged}, {why}: {observed}"));
+            return TestWeight::Error(format!("the base run could not judge {unjudged}, {why}: {observed}"));
         }
         let (known, new): (Vec<_>, Vec<_>) =
             affected.iter().partition(|(_, c)| c.change == Change::Known || !is_behind_change(c));
@@ -81,7 +81,7 @@ impl CellStanding<'_> {
         if affected.values().all(|c| c.optional) {
             why.push("optional".to_owned());
         }
-        Weight::Excused(why.join("; "))
+        TestWeight::Excused(why.join("; "))
     }
 
     /// Checks whether the final outcome of any test is an error.
@@ -108,8 +108,8 @@ impl CellStanding<'_> {
         tests.filter_map(move |(profile, instance)| {
             let last = instance.final_outcome()?;
             match self.weight(profile, &instance.test, &last) {
-                Weight::Error(why) => Some((profile, instance.test.as_str(), why)),
-                Weight::Nothing | Weight::Failure | Weight::Excused(_) => None,
+                TestWeight::Error(why) => Some((profile, instance.test.as_str(), why)),
+                TestWeight::Nothing | TestWeight::Failure | TestWeight::Excused(_) => None,
             }
         })
     }

@@ -475,7 +475,7 @@ fn a_lost_capability_with_another_cause_is_worse() {
     assert_eq!(rows.iter().map(ChangeRow::words).collect::<Vec<_>>(), [words]);
     assert_eq!(rows[0].why, [format!("virtiofsd: lost both names ({RENAME})")]);
     let last = crate::verdict::FinalOutcome::of([&lost()]).unwrap();
-    assert_eq!(compared.cells[0].weight("go-3.29", RENAME, &last), Weight::Failure);
+    assert_eq!(compared.cells[0].weight("go-3.29", RENAME, &last), TestWeight::Failure);
 }
 
 /// Reports and `diff` agree about a test that fails as recorded, and about one that fails by another cause.
@@ -554,9 +554,9 @@ fn a_newly_failing_test_is_worse_even_in_a_lost_capability() {
         let last = crate::verdict::FinalOutcome::of([&fail(Component::Virtiofsd, observed)]).unwrap();
         compared.cells[0].weight("go-3.29", test, &last)
     };
-    assert_eq!(weight(RENAME, "lost both names"), Weight::Failure);
+    assert_eq!(weight(RENAME, "lost both names"), TestWeight::Failure);
     let why = format!("known: fs.virtio-fs recorded as unsupported on {}", entries[0].tested);
-    assert_eq!(weight(sample::DAEMON, "unknown option"), Weight::Excused(why));
+    assert_eq!(weight(sample::DAEMON, "unknown option"), TestWeight::Excused(why));
 }
 
 #[test]
@@ -723,12 +723,12 @@ fn a_failure_is_excused_unless_it_affects_the_exit_code() {
     };
     let entries = recorded();
     let day = entries[0].tested;
-    assert_eq!(weight(&entries, BLK), Weight::Failure);
-    let excused = |why: String| Weight::Excused(why);
+    assert_eq!(weight(&entries, BLK), TestWeight::Failure);
+    let excused = |why: String| TestWeight::Excused(why);
     assert_eq!(weight(&[], BLK), excused("fs.virtio-blk judged for the first time".to_owned()));
     let known = format!("known: vmm.tdx recorded as unsupported on {day}; optional");
     assert_eq!(weight(&entries, TDX), excused(known));
-    assert_eq!(weight(&entries, VSOCK), Weight::Nothing);
+    assert_eq!(weight(&entries, VSOCK), TestWeight::Nothing);
 }
 
 /// A nested failure that was not tried again blames no component, and counts as an error in every output.
@@ -745,7 +745,7 @@ fn an_unrepeated_nested_failure_counts_as_an_error() {
     let result = standings(&matrix);
     assert_eq!(result.matrix.cells[0].cell.environment, Environment::Vm);
     let last = crate::verdict::FinalOutcome::of([&fail(Component::Qemu, "it hangs")]).unwrap();
-    let Weight::Error(why) = result.cells[0].weight("go-3.29", BOOT, &last) else { panic!("it is no error") };
+    let TestWeight::Error(why) = result.cells[0].weight("go-3.29", BOOT, &last) else { panic!("it is no error") };
     assert!(why.contains("it was not tried in a fresh virtual machine"), "{why}");
     assert_eq!(result.effect(), Effect::Unjudged);
 }

@@ -50,7 +50,7 @@ use suites::catalogue::{Place, Test};
 use suites::outcome::{Failure, Grounds, Outcome};
 
 /// A failure, identified by its test and its signature.
-pub type Failed = (TestId, String);
+pub type FailureId = (TestId, String);
 
 /// The repetition of a test's failure in more than one machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,7 +94,7 @@ pub fn repetition(attempts: &[(u32, &Outcome)]) -> Option<Repetition> {
 pub fn recorded<'e>(
     entries: impl Iterator<Item = &'e VerifiedEntry>,
     versions: &BTreeMap<PackageName, PackageVersion>,
-) -> BTreeSet<Failed> {
+) -> BTreeSet<FailureId> {
     let is_the_same = |entry: &&VerifiedEntry| {
         entry.environment == Environment::Container
             && !entry.versions.is_empty()
@@ -106,7 +106,7 @@ pub fn recorded<'e>(
 }
 
 /// Returns a recorded failure; `None` if the record names no component or no test.
-pub(crate) fn recorded_failure(cause: &VerifiedCause) -> Option<Failed> {
+pub(crate) fn recorded_failure(cause: &VerifiedCause) -> Option<FailureId> {
     Some((cause.test.clone()?, signature::of_recorded(cause)?))
 }
 
@@ -120,7 +120,7 @@ pub fn weigh(
     mut evidence: Evidence,
     repeated: &BTreeMap<TestId, Repetition>,
     container: Option<&Evidence>,
-    recorded: &BTreeSet<Failed>,
+    recorded: &BTreeSet<FailureId>,
 ) -> Evidence {
     // KVM on an emulated processor counts as a nested machine in any environment.
     let is_nested_in_one = evidence.environment == Some(Environment::Vm) || evidence.runs_kvm;

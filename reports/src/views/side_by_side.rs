@@ -1,7 +1,7 @@
 //! Comparison of a base run and the run of candidates, for people: packages and verdicts that differ, and the number of
 //! those that do not.
 
-use crate::package_change::{PackageChange, differing};
+use crate::package_change::{VersionChange, differing};
 use crate::standing::{CellStanding, Effect, Standings};
 use crate::views::wording::Labels;
 use model::package::PackageVersion;
@@ -25,7 +25,7 @@ pub fn side_by_side(standings: &Standings<'_>) -> Option<String> {
         let [then, now] = facts.map(|facts| facts.map_or(&none, |facts| &facts.versions));
         let mut lines: Vec<Line> =
             vec![[labels.of(cell.report), HEADS[0].to_owned(), HEADS[1].to_owned(), String::new()]];
-        for PackageChange { name, then, now } in differing(then, now) {
+        for VersionChange { name, then, now } in differing(then, now) {
             let shown = |version: Option<&PackageVersion>| version.map_or("-", PackageVersion::as_str).to_owned();
             lines.push([format!("  {name}"), shown(then), shown(now), String::new()]);
         }

@@ -33,7 +33,7 @@ mod runs;
 mod test;
 mod turns;
 
-pub use folder::{SiteError, Written, write};
+pub use folder::{SiteError, WrittenSite, write};
 
 pub(crate) use api::Documents;
 pub(crate) use folder::{Folder, replace, temporary_sibling};
@@ -65,7 +65,7 @@ pub(crate) type Put<'p> = dyn FnMut(&str, &str) -> io::Result<()> + 'p;
 pub const PAGES: &str = "pages";
 
 /// The data of the pages.
-pub struct Site<'a> {
+pub struct Website<'a> {
     /// Whether the site is about one run, in whose directory it lies.
     is_run: bool,
     /// The tests by id.
@@ -148,7 +148,7 @@ struct SiteChange<'a> {
     run: usize,
 }
 
-impl<'a> Site<'a> {
+impl<'a> Website<'a> {
     /// Returns the capabilities that are judged under the profile in any cell.
     fn columns(&self, profile: &str) -> Vec<Capability> {
         let is_said = |capability: &Capability| {
@@ -207,7 +207,7 @@ fn by_id(catalogue: &[Test]) -> BTreeMap<&str, &Test> {
 }
 
 /// Makes the pages of a run, compared with the same record as the run.
-pub(crate) fn of_run<'a>(standings: &'a Standings<'a>, records: &[&'a Record], catalogue: &'a [Test]) -> Site<'a> {
+pub(crate) fn of_run<'a>(standings: &'a Standings<'a>, records: &[&'a Record], catalogue: &'a [Test]) -> Website<'a> {
     let matrix = standings.matrix;
     let cells = standings.cells.iter().map(|cell| {
         let report = cell.report;
@@ -224,7 +224,7 @@ pub(crate) fn of_run<'a>(standings: &'a Standings<'a>, records: &[&'a Record], c
         SiteCell { id: report.cell.clone(), rows, report: Some(report), run: Some(0) }
     });
     let instances = matrix.cells.iter().flat_map(|cell| &cell.instances);
-    let mut site = Site {
+    let mut site = Website {
         is_run: true,
         tests: {
             let ran: BTreeSet<&str> = instances.map(|instance| instance.test.as_str()).collect();
@@ -257,7 +257,7 @@ pub(crate) fn of_run<'a>(standings: &'a Standings<'a>, records: &[&'a Record], c
     site
 }
 
-impl Site<'_> {
+impl Website<'_> {
     /// Makes all pages.
     ///
     /// # Errors
@@ -291,7 +291,7 @@ impl Site<'_> {
 
 /// Returns all pages, by their paths.
 #[cfg(test)]
-pub(crate) fn pages(site: &Site<'_>) -> BTreeMap<String, String> {
+pub(crate) fn pages(site: &Website<'_>) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     let put = &mut |path: &str, text: &str| match all.insert(path.to_owned(), text.to_owned()) {
         None => Ok(()),

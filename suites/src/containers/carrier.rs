@@ -6,7 +6,7 @@ use super::process::parse_facts;
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
-use crate::environment::{Container, ContainerRuntime, Containers, Process, Sandbox};
+use crate::environment::{Container, ContainerRuntime, Containers, Process, ContainerSandbox};
 use crate::outcome::Component;
 use crate::row::{Row, row};
 use crate::share::Share;
@@ -59,7 +59,7 @@ fn the_kernel_inside_is_the_runtimes(containers: &dyn Containers) -> Check {
 /// Kata's.
 /// A difference is an error of the profile, and the message has both sides: Kata generates its arguments by itself.
 fn the_vmm_is_the_distros_with_the_profiles_arguments(containers: &dyn Containers) -> Check {
-    let task = containers.start(&Container::new(&["stay"]).within(Sandbox::Alone))?;
+    let task = containers.start(&Container::new(&["stay"]).within(ContainerSandbox::Alone))?;
     let processes = containers.processes(task.id());
     let (vmm, daemon) = (processes.iter().find(|p| p.is_vmm()), processes.iter().find(|p| p.is_daemon()));
     match containers.runtime() {

@@ -3,7 +3,7 @@
 use crate::capability::Capability;
 use crate::check::{Check, Doing as _, Stop};
 use crate::ensure;
-use crate::environment::{Container, ContainerOutput, ContainerRuntime, Containers, Disk, DiskFacts};
+use crate::environment::{Container, ContainerOutput, ContainerRuntime, Containers, ContainerDisk, DiskFacts};
 use crate::loop_device::LoopDevice;
 use crate::row::{Row, row};
 use std::fs::File;
@@ -60,12 +60,12 @@ fn a_disk_of_the_hosts_is_a_containers_volume(containers: &dyn Containers) -> Ch
 }
 
 /// Describes the loop device as the disk that a container gets.
-fn described(attached: &LoopDevice) -> Result<Disk, Stop> {
+fn described(attached: &LoopDevice) -> Result<ContainerDisk, Stop> {
     let unread = |why: String| Stop::error(format!("asking for the number of {}: {why}", attached.path.display()));
     let number = attached.number().map_err(|e| unread(e.to_string()))?;
     let (major, minor) = number.split_once(':').ok_or_else(|| unread(number.clone()))?;
     let parsed = |part: &str| part.parse::<u32>().map_err(|e| unread(e.to_string()));
-    Ok(Disk { major: parsed(major)?, minor: parsed(minor)?, to: NODE.to_owned() })
+    Ok(ContainerDisk { major: parsed(major)?, minor: parsed(minor)?, to: NODE.to_owned() })
 }
 
 fn parse_disk(finished: &ContainerOutput) -> Result<DiskFacts, Stop> {

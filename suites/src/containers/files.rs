@@ -3,7 +3,7 @@
 use crate::capability::Capability;
 use crate::check::{Check, Doing, Stop};
 use crate::ensure;
-use crate::environment::{Container, ContainerOutput, Containers, FileFacts, Mount};
+use crate::environment::{Container, ContainerOutput, Containers, FileFacts, ContainerMount};
 use crate::row::{Row, row};
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -39,7 +39,7 @@ fn a_bind_mount_goes_both_ways(containers: &dyn Containers) -> Check {
     let folder = containers.folder()?;
     fs::write(folder.join("from-host"), "host").doing("writing on the host")?;
     let container = |command: &[&str]| {
-        let mount = Mount::Bind { from: folder.clone(), to: "/mnt/shared".to_owned(), read_only: false };
+        let mount = ContainerMount::Bind { from: folder.clone(), to: "/mnt/shared".to_owned(), read_only: false };
         Container::new(command).with(mount)
     };
     let task = containers.start(&container(&["stay"]))?;
@@ -68,7 +68,7 @@ fn ownership_is_the_same_on_both_sides(containers: &dyn Containers) -> Check {
     fs::set_permissions(&theirs, fs::Permissions::from_mode(0o640)).doing("changing the mode on the host")?;
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).doing("opening the folder")?;
     let mount = |command: &[&str]| {
-        Container::new(command).with(Mount::Bind {
+        Container::new(command).with(ContainerMount::Bind {
             from: folder.clone(),
             to: "/mnt/shared".to_owned(),
             read_only: false,
@@ -101,7 +101,7 @@ fn ownership_is_the_same_on_both_sides(containers: &dyn Containers) -> Check {
 fn a_read_only_bind_mount_refuses_writing(containers: &dyn Containers) -> Check {
     let folder = containers.folder()?;
     fs::write(folder.join("secret"), "as it was").doing("writing on the host")?;
-    let mount = Mount::Bind { from: folder.clone(), to: "/mnt/secret".to_owned(), read_only: true };
+    let mount = ContainerMount::Bind { from: folder.clone(), to: "/mnt/secret".to_owned(), read_only: true };
     let refused = containers.run(&Container::new(&["rewrite", "/mnt/secret/secret", "changed"]).with(mount), &[])?;
     ensure!(refused.code != 0, "a file of a read-only bind mount could be written");
     ensure!(refused.refusal().as_deref() == Some("EROFS"), "expected EROFS: {}", refused.summary());
@@ -115,7 +115,7 @@ fn a_read_only_bind_mount_refuses_writing(containers: &dyn Containers) -> Check 
 /// `emptyDir` with `medium: Memory` and `/dev/shm` are tmpfs; without its limit one container eats the pod's memory.
 fn a_tmpfs_has_its_size(containers: &dyn Containers) -> Check {
     let container =
-        |command: &[&str]| Container::new(command).with(Mount::Tmpfs { to: "/mnt/memory".to_owned(), kib: 4096 });
+        |command: &[&str]| Container::new(command).with(ContainerMount::Tmpfs { to: "/mnt/memory".to_owned(), kib: 4096 });
     let seen = parse_file(&containers.run(&container(&["stat", "/mnt/memory"]), &[])?)?;
     ensure!(seen.filesystem == "tmpfs", "expected a tmpfs, it is {}", seen.filesystem);
     ensure!(seen.filesystem_kib == 4096, "4096 KiB were asked for, it has {}", seen.filesystem_kib);

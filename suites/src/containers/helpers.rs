@@ -4,7 +4,7 @@ use super::lifecycle::{names, no_trace_remains};
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
-use crate::environment::{Container, Containers, Process, Sandbox, Task, Trace};
+use crate::environment::{Container, Containers, Process, ContainerSandbox, Task, Trace};
 use crate::row::{Row, row};
 use crate::test::Place;
 use crate::under::GO;
@@ -40,7 +40,7 @@ fn killing_the_shim_cleans_up(containers: &dyn Containers) -> Check {
         containers.traces().into_iter().filter(|trace| !is_record(trace)).collect()
     };
     let before = traces();
-    let mut task = containers.start(&Container::new(&["stay"]).within(Sandbox::Alone))?;
+    let mut task = containers.start(&Container::new(&["stay"]).within(ContainerSandbox::Alone))?;
     let processes = containers.processes(task.id());
     let shim = processes.iter().find(|process| process.is_shim());
     let shim = shim.ok_or_else(|| Stop::error(format!("no shim to kill among {}", names(&processes))))?;
@@ -58,7 +58,7 @@ fn killing_the_shim_cleans_up(containers: &dyn Containers) -> Check {
 /// kills the container there, as kubelet would.
 fn killing_virtiofsd_ends_the_container(containers: &dyn Containers) -> Check {
     let before = containers.traces();
-    let mut task = containers.start(&Container::new(&["stay"]).within(Sandbox::Alone))?;
+    let mut task = containers.start(&Container::new(&["stay"]).within(ContainerSandbox::Alone))?;
     let processes = containers.processes(task.id());
     let daemons: Vec<&Process> = processes.iter().filter(|process| process.is_daemon()).collect();
     ensure!(!daemons.is_empty(), "no virtiofsd runs for the container, only {}", names(&processes));

@@ -4,7 +4,7 @@ use super::process::{parse_facts, wait_for};
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
-use crate::environment::{Container, ContainerRuntime, Containers, PROBE, Process, Sandbox, Trace};
+use crate::environment::{Container, ContainerRuntime, Containers, PROBE, Process, ContainerSandbox, Trace};
 use crate::row::{Row, row};
 use model::{procfs, profile};
 use std::collections::BTreeSet;
@@ -37,7 +37,7 @@ fn a_pod_shares_one_sandbox(containers: &dyn Containers) -> Check {
     let pod = containers.start(&pod)?;
     let mut tasks = Vec::new();
     for _ in 0..3 {
-        tasks.push(containers.start(&Container::new(&["stay"]).within(Sandbox::In(pod.id().to_owned())))?);
+        tasks.push(containers.start(&Container::new(&["stay"]).within(ContainerSandbox::In(pod.id().to_owned())))?);
     }
     let mut boots = Vec::new();
     for task in &tasks {
@@ -68,7 +68,7 @@ fn several_sandboxes_run_at_once(containers: &dyn Containers) -> Check {
     }
     let mut tasks = Vec::new();
     for _ in 0..SEVERAL {
-        tasks.push(containers.start(&Container::new(&["stay"]).within(Sandbox::Alone))?);
+        tasks.push(containers.start(&Container::new(&["stay"]).within(ContainerSandbox::Alone))?);
     }
     let mut boots = BTreeSet::new();
     for task in &tasks {
@@ -113,7 +113,7 @@ fn has_room_for_several(containers: &dyn Containers) -> Check {
 /// tests/integration/kubernetes/k8s-pid-ns.bats@4.1.0).
 fn a_pods_containers_share_processes(containers: &dyn Containers) -> Check {
     let pod = containers.start(&Container::pod())?;
-    let within = |container: Container| container.within(Sandbox::In(pod.id().to_owned()));
+    let within = |container: Container| container.within(ContainerSandbox::In(pod.id().to_owned()));
     let sharing = |command: &[&str]| within(Container { shares_processes: true, ..Container::new(command) });
     let (first, second) = (containers.start(&sharing(&["tick"]))?, containers.start(&sharing(&["hold", "1"]))?);
     for (name, task) in [("first", &first), ("second", &second)] {
@@ -191,7 +191,7 @@ fn nothing_stays_behind(containers: &dyn Containers) -> Check {
     // The shared pod, if a test has started it, is no trace; traces of earlier tests are those tests' fault.
     let before = containers.traces();
     for round in 1..=rounds {
-        let finished = containers.run(&Container::new(&["exit", "0"]).within(Sandbox::Alone), &[])?;
+        let finished = containers.run(&Container::new(&["exit", "0"]).within(ContainerSandbox::Alone), &[])?;
         ensure!(finished.code == 0, "in round {round} of {rounds}: {}", finished.summary());
     }
     no_trace_remains(containers, &|| containers.traces(), &before, &format!("after {rounds} containers"))
@@ -231,7 +231,7 @@ pub(super) fn no_trace_remains(
 /// told that the container has ended, and virtiofsd, shim, mounts and control groups must not stay.
 fn killing_what_carries_it_cleans_up(containers: &dyn Containers) -> Check {
     let before = containers.traces();
-    let mut task = containers.start(&Container::new(&["stay"]).within(Sandbox::Alone))?;
+    let mut task = containers.start(&Container::new(&["stay"]).within(ContainerSandbox::Alone))?;
     let processes = containers.processes(task.id());
     let victim = match containers.runtime() {
         ContainerRuntime::Kata => processes.iter().find(|p| p.is_vmm()),

@@ -4,7 +4,7 @@ use super::process::{STATUS, status_line};
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
-use crate::environment::{Container, Containers, Sandbox};
+use crate::environment::{Container, Containers, ContainerSandbox};
 use crate::row::{Row, row};
 use model::procfs;
 
@@ -107,7 +107,7 @@ fn sysctls_are_the_ones_asked_for(containers: &dyn Containers) -> Check {
     let wanted = [("kernel.shm_rmid_forced", "1"), ("kernel.msgmax", "12288")];
     let sysctls = wanted.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
     let container = Container { sysctls, ..Container::new(&["stay"]) };
-    let task = containers.start(&container.within(Sandbox::Alone))?;
+    let task = containers.start(&container.within(ContainerSandbox::Alone))?;
     for (name, value) in wanted {
         let read = task.exec(&["read", &format!("/proc/sys/{}", name.replace('.', "/"))], &[])?;
         ensure!(read.text() == value, "{name} is to be {value} in the container: {}", read.summary());

@@ -3,7 +3,7 @@
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
-use crate::environment::{Container, ContainerOutput, ContainerRuntime, Containers, IMAGE_USER, ProbeFacts, Sandbox};
+use crate::environment::{Container, ContainerOutput, ContainerRuntime, Containers, IMAGE_USER, ProbeFacts, ContainerSandbox};
 use crate::outcome::FailureDetail;
 use crate::row::{Row, row};
 use model::foreign::runtimes::says_file_is_missing;
@@ -242,7 +242,7 @@ pub(super) fn was_killed(containers: &dyn Containers, finished: &ContainerOutput
 /// A pod's name is its host name; peers of a StatefulSet find each other by it.
 fn the_hostname_is_the_one_asked_for(containers: &dyn Containers) -> Check {
     let container = Container { hostname: Some("kata-qualify-host".to_owned()), ..Container::new(&["facts"]) };
-    let facts = parse_facts(&containers.run(&container.within(Sandbox::Alone), &[])?)?;
+    let facts = parse_facts(&containers.run(&container.within(ContainerSandbox::Alone), &[])?)?;
     ensure!(facts.hostname == "kata-qualify-host", "expected kata-qualify-host, inside it is {}", facts.hostname);
     Ok(())
 }
@@ -255,7 +255,7 @@ fn seccomp_denies_what_the_profile_denies(containers: &dyn Containers) -> Check 
     ensure!(free.code == 0, "without a profile mkdir works: {}", free.summary());
     let denied = vec!["mkdir".to_owned(), "mkdirat".to_owned()];
     // Kata decides when a sandbox is created whether seccomp is on.
-    let container = Container { denied, ..Container::new(&["mkdir", "/tmp/denied"]).within(Sandbox::Alone) };
+    let container = Container { denied, ..Container::new(&["mkdir", "/tmp/denied"]).within(ContainerSandbox::Alone) };
     let refused = containers.run(&container, &[])?;
     if refused.code == 0 && containers.runtime() == ContainerRuntime::Kata {
         // The Rust shim does not ask whether the agent can apply a profile; the guest's kernel shows whether one was

@@ -33,9 +33,9 @@ pub struct Container {
     /// Whether the root filesystem is read-only.
     pub read_only: bool,
     /// Mounts in addition to the kernel's filesystems.
-    pub mounts: Vec<Mount>,
+    pub mounts: Vec<ContainerMount>,
     /// Disks of the host that are passed through to the container.
-    pub disks: Vec<Disk>,
+    pub disks: Vec<ContainerDisk>,
     /// Limits of its control group.
     pub limits: ContainerLimits,
     /// System calls that its seccomp filter answers with EPERM.
@@ -49,12 +49,12 @@ pub struct Container {
     /// A network namespace made beforehand.
     pub netns: Option<PathBuf>,
     /// The sandbox that the container runs in.
-    pub sandbox: Sandbox,
+    pub sandbox: ContainerSandbox,
 }
 
 /// The virtual machine (Kata) or namespaces (runc) that a container runs in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Sandbox {
+pub enum ContainerSandbox {
     /// The pod that the tests share.
     Shared,
     /// A sandbox of the container's own, as `ctr run` and `docker run` start it.
@@ -67,7 +67,7 @@ pub enum Sandbox {
 
 /// A mount of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Mount {
+pub enum ContainerMount {
     /// A directory of the host's.
     Bind {
         /// The path on the host.
@@ -88,7 +88,7 @@ pub enum Mount {
 
 /// A disk of the host's that a container gets without a filesystem of the runtime's.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Disk {
+pub struct ContainerDisk {
     /// Its major number on the host.
     pub major: u32,
     /// Its minor number on the host.
@@ -132,24 +132,24 @@ impl Container {
             sysctls: Vec::new(),
             shares_processes: false,
             netns: None,
-            sandbox: Sandbox::Shared,
+            sandbox: ContainerSandbox::Shared,
         }
     }
 
     /// Describes the sandbox of a new pod, which runs until it is killed.
     pub fn pod() -> Container {
-        Container { sandbox: Sandbox::Pod, ..Container::new(&["stay"]) }
+        Container { sandbox: ContainerSandbox::Pod, ..Container::new(&["stay"]) }
     }
 
     /// Moves the container to another sandbox.
     #[must_use]
-    pub fn within(self, sandbox: Sandbox) -> Container {
+    pub fn within(self, sandbox: ContainerSandbox) -> Container {
         Container { sandbox, ..self }
     }
 
     /// Adds a mount to the container.
     #[must_use]
-    pub fn with(mut self, mount: Mount) -> Container {
+    pub fn with(mut self, mount: ContainerMount) -> Container {
         self.mounts.push(mount);
         self
     }

@@ -185,7 +185,7 @@ pub trait Containers {
     ///
     /// # Errors
     /// A skip where the environment cannot provide it.
-    fn network(&self) -> Result<Box<dyn Network>, Stop>;
+    fn network(&self) -> Result<Box<dyn NetworkNamespace>, Stop>;
     /// Reads a file of the host as text.
     ///
     /// # Errors
@@ -251,7 +251,7 @@ pub trait Task {
 }
 
 /// A network namespace, ready for a container; dropping it removes the namespace.
-pub trait Network {
+pub trait NetworkNamespace {
     /// Returns the namespace's path.
     fn path(&self) -> PathBuf;
     /// Returns the address inside the namespace.

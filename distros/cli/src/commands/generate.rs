@@ -4,7 +4,7 @@ use super::{EXIT_CODES, Exit};
 use anyhow::Context;
 use clap::{Args, Command, ValueHint};
 use model::database::SYSTEM_FOLDERS;
-use pages::Shared;
+use pages::PageText;
 use std::path::PathBuf;
 
 /// Arguments of `generate`.
@@ -17,7 +17,7 @@ pub(crate) struct GenerateArguments {
 
 pub(crate) fn run(arguments: &GenerateArguments, command: Command) -> anyhow::Result<Exit> {
     let directory = &arguments.directory;
-    let shared = Shared { exit_codes: EXIT_CODES, sections: vec![("ENVIRONMENT", environment()), ("FILES", files())] };
+    let shared = PageText { exit_codes: EXIT_CODES, sections: vec![("ENVIRONMENT", environment()), ("FILES", files())] };
     pages::write(directory, &command, env!("CARGO_PKG_VERSION"), &shared)
         .with_context(|| format!("cannot write below {}", directory.display()))?;
     Ok(Exit::Ok)

@@ -14,7 +14,7 @@ use model::shell::quoted;
 use model::words::form;
 use operator::check::{self, ComponentStatus, Presence, StatedComponent};
 use operator::installer::{
-    self, FailureKind, InstallError, InstallPlan, Installer, InstallerChoice, InstallerLocation, Options,
+    self, FailureKind, InstallError, InstallPlan, Installer, InstallerChoice, InstallerLocation, InstallOptions,
 };
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -164,7 +164,7 @@ pub(crate) fn install(common: &GlobalArguments, arguments: &InstallArguments) ->
         eprintln!("note: this includes a kernel: the machine may boot it next time");
     }
     let chosen = installer::choose(&system.root, system.manager())?;
-    let options = Options {
+    let options = InstallOptions {
         refresh: !arguments.no_refresh,
         lock_timeout: Duration::from_secs(arguments.lock_timeout),
         timeout: Duration::from_secs(arguments.timeout),
@@ -319,7 +319,7 @@ fn plan_text(plan: &InstallPlan) -> String {
 
 /// Creates the error of a dry run, which fetches nothing; if a package is unknown, the hint says that the installation
 /// would first refresh the package lists.
-fn failed_without_lists(error: InstallError, installer: Installer, options: &Options) -> Failed {
+fn failed_without_lists(error: InstallError, installer: Installer, options: &InstallOptions) -> Failed {
     let is_unknown = matches!(&error, InstallError::Failed(failure) if failure.kind == FailureKind::MissingPackage);
     let refresh = installer.refresh().filter(|_| is_unknown && options.refresh);
     let failed = failed(error);
@@ -366,13 +366,13 @@ fn failed(error: InstallError) -> Failed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use operator::installer::Failure;
+    use operator::installer::InstallFailure;
 
     #[test]
     fn a_dry_run_without_lists_hints_at_the_refresh_of_an_installation() {
         let hint_for = |installer, refresh| {
-            let failure = Failure { kind: FailureKind::MissingPackage, message: "no such package".to_owned() };
-            let options = Options { refresh, ..Options::default() };
+            let failure = InstallFailure { kind: FailureKind::MissingPackage, message: "no such package".to_owned() };
+            let options = InstallOptions { refresh, ..InstallOptions::default() };
             let failed = failed_without_lists(InstallError::Failed(failure), installer, &options);
             failed.hint.unwrap_or_default()
         };

@@ -13,7 +13,7 @@ use serde_json::Value;
 /// Arguments of `list`.
 #[derive(Debug, Args)]
 pub(crate) struct ListArguments {
-    /// Only releases of this distro.
+    /// Only releases of this distro, by its id: `debian`.
     #[arg(long, value_name = "DISTRO")]
     distro: Option<String>,
     /// Only releases of this family: a package manager, `apt`, or a distro with those that derive from it.

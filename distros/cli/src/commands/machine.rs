@@ -14,7 +14,7 @@ use model::release::Release;
 use model::share::Share;
 use model::verified::VerifiedEntry;
 use operator::check::StatedComponent;
-use operator::configure::{Guest, Inputs, Inventory, PackageDatabase, knows_no_shared_fs};
+use operator::configure::{GuestKernel, Inputs, Inventory, PackageDatabase, knows_no_shared_fs};
 use operator::initrd;
 use operator::packages::{Packages, QueryError};
 use root::{InsidePath, Root};
@@ -92,7 +92,7 @@ pub(crate) struct Machine {
     pub(crate) kata_from: VersionSource,
     verified: Vec<VerifiedEntry>,
     found: Inventory,
-    guest: Guest,
+    guest: GuestKernel,
     emulated: bool,
     pub(crate) force: bool,
     no_shared_fs: bool,
@@ -197,7 +197,7 @@ impl Machine {
 
     /// Checks that a named kernel and initrd exist.
     pub(crate) fn check_guest_files_exist(&self) -> anyhow::Result<()> {
-        let Guest::Own { kernel, initrd } = &self.guest else { return Ok(()) };
+        let GuestKernel::Own { kernel, initrd } = &self.guest else { return Ok(()) };
         for (what, path) in kernel.iter().map(|k| ("kernel", k)).chain([("initrd", initrd)]) {
             if !self.root.has_file(path)? {
                 let path = path.display();
@@ -210,11 +210,11 @@ impl Machine {
 
 /// Whether a plan uses the path of a component: QEMU, the virtio-fs daemon unless nothing is shared, and the kernel
 /// unless guests boot Kata's.
-fn is_used(stated: &StatedComponent, guest: &Guest, no_shared_fs: bool) -> bool {
+fn is_used(stated: &StatedComponent, guest: &GuestKernel, no_shared_fs: bool) -> bool {
     match stated.kind {
         ComponentKind::Vmm => stated.name == Component::Qemu,
         ComponentKind::Fs => stated.name == Share::VirtioFs && !no_shared_fs,
-        ComponentKind::Kernel => *guest != Guest::Kata,
+        ComponentKind::Kernel => *guest != GuestKernel::Kata,
         _ => false,
     }
 }
@@ -231,15 +231,15 @@ fn in_version_file(root: &Root) -> anyhow::Result<Option<KataVersion>> {
 }
 
 /// Determines from the options what guests boot.
-fn guest(arguments: &MachineArguments) -> anyhow::Result<Guest> {
+fn guest(arguments: &MachineArguments) -> anyhow::Result<GuestKernel> {
     Ok(match (arguments.kernel.as_deref(), &arguments.initrd) {
-        (Some("kata"), None) | (None, None) => Guest::Kata,
+        (Some("kata"), None) | (None, None) => GuestKernel::Kata,
         (Some("kata"), Some(_)) => {
             anyhow::bail!("--kernel kata uses Kata's own image or initrd: omit --initrd")
         }
         (kernel, Some(initrd)) => {
             let kernel = kernel.filter(|k| *k != "distro").map(PathBuf::from);
-            Guest::Own { kernel, initrd: initrd.into() }
+            GuestKernel::Own { kernel, initrd: initrd.into() }
         }
         (Some(_), None) => {
             anyhow::bail!("--kernel needs --initrd: an initrd with Kata's agent and the kernel's modules")

@@ -48,7 +48,7 @@ pub(crate) struct GlobalArguments {
 /// Which release a call is about, and how it answers.
 #[derive(Debug, Args)]
 pub(crate) struct TargetArguments {
-    /// The release, `debian:13`; by default the system's.
+    /// The release, `debian:13`, by version, codename or alias; by default the system's.
     #[arg(long, value_name = "RELEASE")]
     pub(crate) target: Option<String>,
     /// The architecture, by Kata's name; by default the system's.

@@ -267,12 +267,12 @@ mod tests {
     use super::*;
     use jiff::civil::date;
     use model::verified::Basis;
-    use operator::standing::{CapabilityStanding, VersionPair};
+    use operator::standing::{CapabilityVerdict, VersionPair};
 
     /// Returns a run in a container that judged booting.
     fn standing(supported: bool, installed: Option<&str>) -> VerifiedStanding {
         let verdict = if supported { Verdict::Supported } else { Verdict::Unsupported };
-        let capability = CapabilityStanding {
+        let capability = CapabilityVerdict {
             capability: Capability::VmmBoot,
             verdict: Some(verdict),
             causes: vec![],
@@ -324,7 +324,7 @@ mod tests {
     fn runs_in_several_environments_are_combined() {
         let requested = [Capability::VmmBoot, Capability::VmmVsock];
         let machine = |capability, verdict, installed| {
-            let judged = CapabilityStanding { capability, verdict: Some(verdict), causes: vec![], older_tests: false };
+            let judged = CapabilityVerdict { capability, verdict: Some(verdict), causes: vec![], older_tests: false };
             VerifiedStanding {
                 environment: Environment::Vm,
                 capabilities: vec![judged],
@@ -371,7 +371,7 @@ mod tests {
     /// A run with an older container manager still proves its guests, but not its containers.
     #[test]
     fn a_container_manager_version_matters_only_for_containers() {
-        let judged = |capability| CapabilityStanding {
+        let judged = |capability| CapabilityVerdict {
             capability,
             verdict: Some(Verdict::Supported),
             causes: vec![],

@@ -3,7 +3,7 @@
 use crate::situations::Situation;
 use model::package_manager::PackageManager;
 use operator::installer::{
-    self, Failure, FailureKind, InstallError, InstallPlan, InstallRequest, Installation, InstallerLocation, Options,
+    self, InstallFailure, FailureKind, InstallError, InstallPlan, InstallRequest, Installation, InstallerLocation, InstallOptions,
 };
 use operator::packages::Packages;
 use root::Root;
@@ -98,7 +98,7 @@ releases: [{{version: 1}}]
     pub(crate) fn dry_run(&self, package: &str) -> Result<InstallPlan, InstallError> {
         let root = self.root();
         let chosen = installer::choose(&root, self.manager).expect("settings");
-        let options = Options { timeout: Duration::from_secs(120), ..Options::default() };
+        let options = InstallOptions { timeout: Duration::from_secs(120), ..InstallOptions::default() };
         installer::plan(&chosen, &root, &alone(package), &options)
     }
 
@@ -114,7 +114,7 @@ releases: [{{version: 1}}]
             chosen.place,
             if has_own_installer { InstallerLocation::Inside } else { InstallerLocation::Outside }
         );
-        let options = Options { lock_timeout, timeout: Duration::from_secs(120), ..Options::default() };
+        let options = InstallOptions { lock_timeout, timeout: Duration::from_secs(120), ..InstallOptions::default() };
         installer::install(&chosen, &root, request, &options)
     }
 
@@ -164,7 +164,7 @@ releases: [{{version: 1}}]
         let root = self.root();
         let chosen = installer::choose(&root, self.manager).expect("settings");
         let request = alone("kq-vmm");
-        let options = Options { timeout: Duration::from_secs(120), ..Options::default() };
+        let options = InstallOptions { timeout: Duration::from_secs(120), ..InstallOptions::default() };
         let programs_run = || std::fs::read_to_string(self.path().join("strangers/ran")).unwrap_or_default();
         // The dry run may fail, because no lists have been fetched.
         let _ = installer::plan(&chosen, &root, &request, &options);
@@ -181,7 +181,7 @@ releases: [{{version: 1}}]
         assert_eq!(programs_run(), "", "when pasted");
     }
 
-    fn failure(&self, package: &str) -> Failure {
+    fn failure(&self, package: &str) -> InstallFailure {
         match self.install(package, Duration::ZERO) {
             Err(InstallError::Failed(failure)) => failure,
             other => panic!("expected a failure of the package manager, got {other:?}"),
@@ -201,7 +201,7 @@ releases: [{{version: 1}}]
         let root = self.root();
         let chosen = installer::choose(&root, self.manager).expect("settings");
         let request = alone("kq-vmm");
-        let options = Options { timeout: Duration::from_secs(120), ..Options::default() };
+        let options = InstallOptions { timeout: Duration::from_secs(120), ..InstallOptions::default() };
 
         let done = self.install("kq-vmm", Duration::ZERO).expect("installed");
         let names: Vec<(&str, &str)> =

@@ -4,7 +4,7 @@ use crate::rpm::{break_index, extra, index, rpms};
 use crate::scratch::Scratch;
 use crate::situations::{self, PreparedBy};
 use model::package_manager::PackageManager;
-use operator::installer::{InstallRequest, Options};
+use operator::installer::{InstallRequest, InstallOptions};
 use operator::packages::Packages;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -85,7 +85,7 @@ fn no_dry_run_simulation_if_a_zypp_service_is_a_program() {
         let root = scratch.root();
         let chosen = operator::installer::choose(&root, PackageManager::Zypper).expect("settings");
         let request = InstallRequest { packages: vec!["kq-vmm".parse().expect("a name")], ..InstallRequest::default() };
-        let options = Options { timeout: Duration::from_secs(120), ..Options::default() };
+        let options = InstallOptions { timeout: Duration::from_secs(120), ..InstallOptions::default() };
         operator::installer::plan(&chosen, &root, &request, &options).expect("a plan").changes
     };
     assert!(plan().is_some(), "a simulation tells");

@@ -5,7 +5,7 @@ use super::{Fragments, KataValue, KernelConfig, KernelOption, KernelUse, OptionV
 
 /// State of an option.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
+pub enum OptionState {
     /// Built in, or with a sufficient value.
     Met,
     /// A module, which the initrd has to contain.
@@ -22,25 +22,25 @@ pub enum State {
     NotHere(String),
 }
 
-impl State {
+impl OptionState {
     /// Whether the use of the option does not work in this state.
     pub fn is_missing(&self) -> bool {
         match self {
-            State::OnlyModule | State::Off | State::Absent | State::Value(_) => true,
-            State::Met | State::Module | State::NotHere(_) => false,
+            OptionState::OnlyModule | OptionState::Off | OptionState::Absent | OptionState::Value(_) => true,
+            OptionState::Met | OptionState::Module | OptionState::NotHere(_) => false,
         }
     }
 
     /// Returns the state's word, for programs.
     pub fn name(&self) -> &'static str {
         match self {
-            State::Met => "met",
-            State::Module => "module",
-            State::OnlyModule => "only-module",
-            State::Off => "off",
-            State::Absent => "absent",
-            State::Value(_) => "other-value",
-            State::NotHere(_) => "not-in-this-kernel",
+            OptionState::Met => "met",
+            OptionState::Module => "module",
+            OptionState::OnlyModule => "only-module",
+            OptionState::Off => "off",
+            OptionState::Absent => "absent",
+            OptionState::Value(_) => "other-value",
+            OptionState::NotHere(_) => "not-in-this-kernel",
         }
     }
 }
@@ -49,16 +49,16 @@ impl State {
 const MAX_SHOWN: usize = 60;
 
 /// Words that follow an option's name: `SECCOMP is not set`.
-impl std::fmt::Display for State {
+impl std::fmt::Display for OptionState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            State::Met => f.write_str("is there"),
-            State::Module => f.write_str("is a module"),
-            State::OnlyModule => f.write_str("is only a module"),
-            State::Off => f.write_str("is not set"),
-            State::Absent => f.write_str("is not named"),
-            State::Value(value) => write!(f, "is {}", value.chars().take(MAX_SHOWN).collect::<String>()),
-            State::NotHere(why) => write!(f, "does not exist in this kernel: {why}"),
+            OptionState::Met => f.write_str("is there"),
+            OptionState::Module => f.write_str("is a module"),
+            OptionState::OnlyModule => f.write_str("is only a module"),
+            OptionState::Off => f.write_str("is not set"),
+            OptionState::Absent => f.write_str("is not named"),
+            OptionState::Value(value) => write!(f, "is {}", value.chars().take(MAX_SHOWN).collect::<String>()),
+            OptionState::NotHere(why) => write!(f, "does not exist in this kernel: {why}"),
         }
     }
 }
@@ -69,7 +69,7 @@ pub struct Judged<'a> {
     /// The use.
     pub kernel_use: KernelUse<'a>,
     /// States of the use's options, in the same order.
-    pub states: Vec<State>,
+    pub states: Vec<OptionState>,
 }
 
 impl<'a> Judged<'a> {
@@ -81,7 +81,7 @@ impl<'a> Judged<'a> {
     }
 
     /// Returns the options with their states.
-    pub fn options(&self) -> impl Iterator<Item = (&KernelOption<'a>, &State)> {
+    pub fn options(&self) -> impl Iterator<Item = (&KernelOption<'a>, &OptionState)> {
         self.kernel_use.options.iter().zip(&self.states)
     }
 
@@ -93,22 +93,22 @@ impl<'a> Judged<'a> {
 
     /// Returns the modules that the initrd has to contain, as far as their names are known.
     pub fn modules(&self) -> Vec<&str> {
-        let modules = self.options().filter(|(_, state)| **state == State::Module);
+        let modules = self.options().filter(|(_, state)| **state == OptionState::Module);
         modules.flat_map(|(option, _)| self.kernel_use.of.modules_of(option.name)).collect()
     }
 }
 
-fn state(config: &KernelConfig, option: &KernelOption<'_>, built_in: bool) -> State {
+fn state(config: &KernelConfig, option: &KernelOption<'_>, built_in: bool) -> OptionState {
     match (config.get(option.name), option.kata_value) {
-        (Some(OptionValue::Off), _) => State::Off,
-        (Some(OptionValue::BuiltIn), KataValue::BuiltIn) => State::Met,
-        (Some(OptionValue::Module), KataValue::BuiltIn) if built_in => State::OnlyModule,
-        (Some(OptionValue::Module), KataValue::BuiltIn) => State::Module,
-        (Some(OptionValue::Value(found)), KataValue::Value(required)) if is_sufficient(found, required) => State::Met,
-        (Some(OptionValue::Value(found)), _) => State::Value(found.clone()),
-        (Some(OptionValue::BuiltIn), KataValue::Value(_)) => State::Value("y".to_owned()),
-        (Some(OptionValue::Module), KataValue::Value(_)) => State::Value("m".to_owned()),
-        (None, _) => why_absent(config, option.name).map_or(State::Absent, State::NotHere),
+        (Some(OptionValue::Off), _) => OptionState::Off,
+        (Some(OptionValue::BuiltIn), KataValue::BuiltIn) => OptionState::Met,
+        (Some(OptionValue::Module), KataValue::BuiltIn) if built_in => OptionState::OnlyModule,
+        (Some(OptionValue::Module), KataValue::BuiltIn) => OptionState::Module,
+        (Some(OptionValue::Value(found)), KataValue::Value(required)) if is_sufficient(found, required) => OptionState::Met,
+        (Some(OptionValue::Value(found)), _) => OptionState::Value(found.clone()),
+        (Some(OptionValue::BuiltIn), KataValue::Value(_)) => OptionState::Value("y".to_owned()),
+        (Some(OptionValue::Module), KataValue::Value(_)) => OptionState::Value("m".to_owned()),
+        (None, _) => why_absent(config, option.name).map_or(OptionState::Absent, OptionState::NotHere),
     }
 }
 
@@ -155,7 +155,7 @@ mod tests {
         Judged::of(&config, all.into_iter().find(|one| one.of.name == name).unwrap())
     }
 
-    fn state_of(config: &str, name: &str, option: &str) -> State {
+    fn state_of(config: &str, name: &str, option: &str) -> OptionState {
         let judged = judged(config, name);
         let found = judged.options().find(|(one, _)| one.name == option).map(|(_, state)| state.clone());
         found.unwrap()
@@ -164,12 +164,12 @@ mod tests {
     #[test]
     fn a_module_is_enough_only_if_an_initrd_can_load_it() {
         let config = "CONFIG_VIRTIO_PCI=m\nCONFIG_EPOLL=m\n";
-        assert_eq!(state_of(config, "transport", "VIRTIO_PCI"), State::Module);
+        assert_eq!(state_of(config, "transport", "VIRTIO_PCI"), OptionState::Module);
         assert_eq!(judged(config, "transport").modules(), ["virtio_pci"]);
         // Without an initrd nothing can load a module.
-        assert_eq!(state_of(config, "image", "VIRTIO_PCI"), State::OnlyModule);
-        assert_eq!(state_of(config, "agent", "EPOLL"), State::OnlyModule);
-        assert_eq!(state_of("CONFIG_VIRTIO_PCI=y\n", "image", "VIRTIO_PCI"), State::Met);
+        assert_eq!(state_of(config, "image", "VIRTIO_PCI"), OptionState::OnlyModule);
+        assert_eq!(state_of(config, "agent", "EPOLL"), OptionState::OnlyModule);
+        assert_eq!(state_of("CONFIG_VIRTIO_PCI=y\n", "image", "VIRTIO_PCI"), OptionState::Met);
     }
 
     #[test]
@@ -186,9 +186,9 @@ mod tests {
     #[test]
     fn a_larger_number_than_required_is_accepted() {
         for (config, state) in [
-            ("CONFIG_NR_CPUS=8192\n", State::Met),
-            ("CONFIG_NR_CPUS=64\n", State::Value("64".to_owned())),
-            ("CONFIG_NR_CPUS=y\n", State::Value("y".to_owned())),
+            ("CONFIG_NR_CPUS=8192\n", OptionState::Met),
+            ("CONFIG_NR_CPUS=64\n", OptionState::Value("64".to_owned())),
+            ("CONFIG_NR_CPUS=y\n", OptionState::Value("y".to_owned())),
         ] {
             assert_eq!(state_of(config, "linux", "NR_CPUS"), state, "{config}");
         }
@@ -202,18 +202,18 @@ mod tests {
             state_of(&head, "hardening", option)
         };
         let until_6_8 = "Linux had it up to 6.8 (MITIGATION_RETPOLINE since)";
-        assert_eq!(of("6.12.48", "RETPOLINE"), State::NotHere(until_6_8.to_owned()));
-        assert_eq!(of("6.12.48", "MITIGATION_RETPOLINE"), State::Absent);
-        assert_eq!(of("6.1.0", "RETPOLINE"), State::Absent);
+        assert_eq!(of("6.12.48", "RETPOLINE"), OptionState::NotHere(until_6_8.to_owned()));
+        assert_eq!(of("6.12.48", "MITIGATION_RETPOLINE"), OptionState::Absent);
+        assert_eq!(of("6.1.0", "RETPOLINE"), OptionState::Absent);
         let since_6_9 = "Linux has it from 6.9 on (RETPOLINE before)";
-        assert_eq!(of("6.1.0", "MITIGATION_RETPOLINE"), State::NotHere(since_6_9.to_owned()));
+        assert_eq!(of("6.1.0", "MITIGATION_RETPOLINE"), OptionState::NotHere(since_6_9.to_owned()));
         // An option that a distro backported to an older kernel counts as set.
         let backported = "# Linux/x86 5.14.0 Kernel Configuration\nCONFIG_MITIGATION_RETPOLINE=y\n";
-        assert_eq!(state_of(backported, "hardening", "MITIGATION_RETPOLINE"), State::Met);
-        let State::NotHere(why) = state_of("CONFIG_SMP=y\n", "hardening", "RETPOLINE") else { panic!("it is missing") };
+        assert_eq!(state_of(backported, "hardening", "MITIGATION_RETPOLINE"), OptionState::Met);
+        let OptionState::NotHere(why) = state_of("CONFIG_SMP=y\n", "hardening", "RETPOLINE") else { panic!("it is missing") };
         assert!(why.ends_with("but the configuration does not state its Linux version"), "{why}");
         let head = "# Linux/x86 6.12.48 Kernel Configuration\nCONFIG_SMP=y\n";
         let not_in_kata_build = "Kata's own build does not have it either";
-        assert_eq!(state_of(head, "linux", "X86_PM_TIMER"), State::NotHere(not_in_kata_build.to_owned()));
+        assert_eq!(state_of(head, "linux", "X86_PM_TIMER"), OptionState::NotHere(not_in_kata_build.to_owned()));
     }
 }

@@ -1,9 +1,8 @@
 //! Releases of Linux, which name one built kernel.
 
+use crate::checked_text::checked_text;
 use serde::{Deserialize, Serialize};
-use std::fmt;
 use std::path::Path;
-use std::str::FromStr;
 
 /// Longest release, in bytes: that of a file's name, because a release names the directory of the modules. Linux's own
 /// limit for `uname -r` is 64.
@@ -27,55 +26,19 @@ pub struct KernelRelease(String);
 pub struct NotAKernelRelease(String);
 
 impl KernelRelease {
-    /// Returns the text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
     /// Returns the release of the kernel whose modules are in this directory: `/lib/modules/6.12.43+deb13-amd64`.
     pub fn of_modules(folder: &Path) -> Option<KernelRelease> {
         folder.file_name()?.to_str()?.parse().ok()
     }
 }
 
-impl FromStr for KernelRelease {
-    type Err = NotAKernelRelease;
-
-    fn from_str(text: &str) -> Result<KernelRelease, NotAKernelRelease> {
-        let is_plain = |c: char| !(c == '/' || c.is_whitespace() || c.is_control());
-        let is_word = !text.is_empty() && text.len() <= MAX && text.chars().all(is_plain);
-        match is_word && !text.starts_with(['-', '.']) {
-            true => Ok(KernelRelease(text.to_owned())),
-            false => Err(NotAKernelRelease(text.chars().take(40).collect())),
-        }
-    }
+/// Whether a text has the form of a kernel's release.
+fn is_kernel_release(text: &str) -> bool {
+    let is_plain = |c: char| !(c == '/' || c.is_whitespace() || c.is_control());
+    !text.is_empty() && text.len() <= MAX && text.chars().all(is_plain) && !text.starts_with(['-', '.'])
 }
 
-impl TryFrom<String> for KernelRelease {
-    type Error = NotAKernelRelease;
-
-    fn try_from(text: String) -> Result<KernelRelease, NotAKernelRelease> {
-        text.parse()
-    }
-}
-
-impl fmt::Display for KernelRelease {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-impl PartialEq<str> for KernelRelease {
-    fn eq(&self, other: &str) -> bool {
-        self.as_str() == other
-    }
-}
-
-impl PartialEq<&str> for KernelRelease {
-    fn eq(&self, other: &&str) -> bool {
-        self.as_str() == *other
-    }
-}
+checked_text!(KernelRelease, NotAKernelRelease, is_kernel_release);
 
 #[cfg(test)]
 mod tests {

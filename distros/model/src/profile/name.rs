@@ -1,11 +1,9 @@
 //! Names of profiles, validated on construction, so that no user has to check them again.
 
-use crate::distro::{MAX_WORD_BYTES, checked_text, is_word};
+use crate::checked_text::checked_text;
+use crate::distro::{MAX_WORD_BYTES, is_word};
 use serde::{Deserialize, Serialize};
-use std::borrow::{Borrow, Cow};
-use std::fmt;
-use std::ops::Deref;
-use std::str::FromStr;
+use std::borrow::Cow;
 
 /// Name of a profile: `go-3.32`, the runtime and the first release of the range.
 ///
@@ -31,31 +29,6 @@ fn is_profile_name(text: &str) -> bool {
 }
 
 checked_text!(ProfileName, NotAProfileName, is_profile_name);
-
-// A name is passed as it is to what only shows or looks up a text.
-impl Deref for ProfileName {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        self.as_str()
-    }
-}
-
-/// In a schema, a name is any text, as it was before it had a type.
-#[cfg(feature = "schema")]
-impl schemars::JsonSchema for ProfileName {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        String::schema_name()
-    }
-
-    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        String::json_schema(generator)
-    }
-}
 
 #[cfg(test)]
 mod tests {

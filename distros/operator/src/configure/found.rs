@@ -2,7 +2,7 @@
 //!
 //! Binaries are read, never run: the root may be another machine's, or another architecture's.
 
-use super::guest::Guest;
+use super::guest::GuestKernel;
 use super::initrd::Initrd;
 use crate::kernel_image::newest;
 use crate::packages::QueryError;
@@ -74,7 +74,7 @@ impl Inventory {
     ///
     /// A file that these guests need may exist but cannot be read, or the package database, which says which kernel it
     /// is, is damaged.
-    pub fn gather(root: &Root, release: &Release, guest: &Guest) -> Result<Inventory, QueryError> {
+    pub fn gather(root: &Root, release: &Release, guest: &GuestKernel) -> Result<Inventory, QueryError> {
         let mut no_programs = Vec::new();
         let mut find_program = |path: &InsidePath| program(root, path, &mut no_programs);
         let qemu = release.qemu().map(|v| find_program(&v.path)).transpose()?.flatten();
@@ -88,9 +88,9 @@ impl Inventory {
             None => Ok(None),
         };
         let kernel = match guest {
-            Guest::Own { kernel: None, .. } => kernel?,
+            GuestKernel::Own { kernel: None, .. } => kernel?,
             // These guests boot another kernel, so errors about this one do not matter.
-            Guest::Own { kernel: Some(_), .. } | Guest::Kata => kernel.ok().flatten(),
+            GuestKernel::Own { kernel: Some(_), .. } | GuestKernel::Kata => kernel.ok().flatten(),
         };
         Ok(Inventory {
             io_uring: qemu.as_deref().and_then(links_liburing),

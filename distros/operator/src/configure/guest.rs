@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 /// The kernel that guests boot.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Guest {
+pub enum GuestKernel {
     /// This kernel with this initrd, which holds Kata's agent and the kernel's modules.
     Own {
         /// The kernel, inside the root; `None` is the newest of the distro's.

@@ -1,7 +1,7 @@
 //! The input for planning a configuration.
 
 use super::found::Inventory;
-use super::guest::Guest;
+use super::guest::GuestKernel;
 use model::kata_version::KataVersion;
 use model::profile::Profile;
 use model::release::Release;
@@ -21,7 +21,7 @@ pub struct Inputs<'a> {
     /// The inventory of the machine.
     pub found: &'a Inventory,
     /// The guest's kernel.
-    pub guest: &'a Guest,
+    pub guest: &'a GuestKernel,
     /// Whether the machine has no hardware virtualization, so that everything takes longer.
     pub emulated: bool,
     /// Whether to configure even what is known not to work.

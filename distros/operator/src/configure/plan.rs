@@ -2,7 +2,7 @@
 
 use super::configuration::{BlockAio, Boot, KataConfiguration, MissingComponent, Note, PlanError};
 use super::found::no_program;
-use super::guest::Guest;
+use super::guest::GuestKernel;
 use super::image::image_boot;
 use super::initrd::{self, Remark};
 use super::inputs::Inputs;
@@ -138,7 +138,7 @@ impl Reasons<'_> {
 /// Decides on the guest's kernel and root filesystem.
 fn boot(reasons: &mut Reasons<'_>) -> Result<Boot, PlanError> {
     let Inputs { release, found, guest, kata, force, .. } = reasons.inputs;
-    let Guest::Own { kernel, initrd } = guest else {
+    let GuestKernel::Own { kernel, initrd } = guest else {
         reasons
             .note("kernel", "Kata's own kernel is used: Kata's releases keep it up to date, not the distro".to_owned());
         return Ok(Boot::Kata);

@@ -38,7 +38,7 @@ pub struct InitrdEntry {
 }
 
 /// Receives an entry and its content, and need not read all of it.
-pub type Visit<'v> = &'v mut dyn FnMut(&InitrdEntry, &mut dyn Read) -> io::Result<()>;
+pub type EntryVisitor<'v> = &'v mut dyn FnMut(&InitrdEntry, &mut dyn Read) -> io::Result<()>;
 
 /// The reason why an initrd was not read to its end.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +68,7 @@ pub enum InitrdErrorKind {
 ///
 /// Fails for data that are not such an archive, truncated, compressed by anything but gzip, xz or zstd, or beyond the
 /// limits.
-pub fn read(file: &mut dyn BufRead, limits: InitrdLimits, visit: Visit<'_>) -> Result<usize, InitrdError> {
+pub fn read(file: &mut dyn BufRead, limits: InitrdLimits, visit: EntryVisitor<'_>) -> Result<usize, InitrdError> {
     let mut whole = Counted { from: file, at: 0 };
     let mut walk = Walk { limits, remaining: limits, archive: 0, visit };
     let mut count = 0;
@@ -193,7 +193,7 @@ struct Walk<'v> {
     /// The remaining limits.
     remaining: InitrdLimits,
     archive: usize,
-    visit: Visit<'v>,
+    visit: EntryVisitor<'v>,
 }
 
 impl Walk<'_> {

@@ -3,7 +3,7 @@
 //! dnf and zypper identify the holder of a lock by its process number, which is the same in every sandbox's process
 //! namespace. So the holder is checked from outside, and this program's own runs hold an additional lock.
 
-use super::{Failure, FailureKind, InstallerChoice};
+use super::{InstallFailure, FailureKind, InstallerChoice};
 use root::{Root, RootError};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, openat};
 use rustix::io::Errno;
@@ -30,10 +30,10 @@ impl Drop for ClaimedRoot {
 }
 
 /// Claims a root for one command.
-pub(super) fn claim(chosen: &InstallerChoice, root: &Root) -> Result<ClaimedRoot, Failure> {
+pub(super) fn claim(chosen: &InstallerChoice, root: &Root) -> Result<ClaimedRoot, InstallFailure> {
     let failed = |kind, why: String| {
         let message = format!("{} cannot work on {}: {why}", chosen.installer.name(), root.path().display());
-        Failure { kind, message }
+        InstallFailure { kind, message }
     };
     for file in chosen.installer.program().number_files() {
         let holder = holder(root, Path::new(file)).map_err(|error| failed(FailureKind::Other, error.to_string()))?;

@@ -65,7 +65,7 @@ impl FailureKind {
 /// A failure of an installer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
 #[error("{message}")]
-pub struct Failure {
+pub struct InstallFailure {
     /// The kind of failure.
     pub kind: FailureKind,
     /// The last lines of output.
@@ -193,9 +193,9 @@ fn conflicting(finished: &ProcessOutput) -> impl Iterator<Item = String> {
     lines.map(|line| printable(&line.chars().take(200).collect::<String>()))
 }
 
-impl Failure {
+impl InstallFailure {
     /// Determines why an installer failed.
-    pub(super) fn of(installer: Installer, finished: &ProcessOutput) -> Failure {
+    pub(super) fn of(installer: Installer, finished: &ProcessOutput) -> InstallFailure {
         let signs = installer.program().signs();
         let by_code = signs.codes.iter().find(|(code, _)| finished.code == Some(*code)).map(|(_, kind)| *kind);
         let by_words = || signs.by_words(&format!("{}\n{}", finished.stdout, finished.stderr));
@@ -207,15 +207,15 @@ impl Failure {
             _ => Vec::new(),
         };
         words.push(last);
-        Failure { kind, message: format!("{} ended with {}: {}", installer.name(), ending(finished), words.join("; ")) }
+        InstallFailure { kind, message: format!("{} ended with {}: {}", installer.name(), ending(finished), words.join("; ")) }
     }
 
     /// Converts the failure of a process that did not run to its end.
-    pub(super) fn of_process(error: &ProcessError) -> Failure {
+    pub(super) fn of_process(error: &ProcessError) -> InstallFailure {
         let kind = match error {
             ProcessError::Deadline { .. } => FailureKind::Deadline,
             ProcessError::Start { .. } | ProcessError::Sandbox { .. } | ProcessError::Wait { .. } => FailureKind::Other,
         };
-        Failure { kind, message: error.to_string() }
+        InstallFailure { kind, message: error.to_string() }
     }
 }

@@ -1,7 +1,7 @@
 //! Plans and installs the requested packages.
 
 use super::{
-    Failure, FailureKind, InstallPlan, InstallRequest, Installer, InstallerChoice, InstallerLocation, Simulation,
+    FailureKind, InstallFailure, InstallPlan, InstallRequest, Installer, InstallerChoice, InstallerLocation, Simulation,
 };
 use crate::packages::{Installed, Packages, QueryError};
 use crate::process::{Invocation, to_stderr};
@@ -16,7 +16,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// The limits of one installation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Options {
+pub struct InstallOptions {
     /// Whether package lists are fetched first.
     pub refresh: bool,
     /// Maximum time to wait for another package manager's lock.
@@ -27,9 +27,9 @@ pub struct Options {
     pub show: bool,
 }
 
-impl Default for Options {
+impl Default for InstallOptions {
     fn default() -> Self {
-        Options {
+        InstallOptions {
             refresh: true,
             lock_timeout: Duration::from_secs(120),
             timeout: Duration::from_secs(1800),
@@ -98,7 +98,7 @@ pub enum InstallError {
     Query(#[from] QueryError),
     /// The installer failed.
     #[error("{0}")]
-    Failed(Failure),
+    Failed(InstallFailure),
     /// The installer succeeded, but the package is not installed.
     #[error("{installer} succeeded, but {package} is not installed")]
     NotThere {
@@ -126,7 +126,7 @@ pub fn plan(
     chosen: &InstallerChoice,
     root: &Root,
     request: &InstallRequest,
-    options: &Options,
+    options: &InstallOptions,
 ) -> Result<InstallPlan, InstallError> {
     plan_as(chosen, root, request, options, Simulation::DryRun)
 }
@@ -136,7 +136,7 @@ fn plan_as(
     chosen: &InstallerChoice,
     root: &Root,
     request: &InstallRequest,
-    options: &Options,
+    options: &InstallOptions,
     simulation: Simulation,
 ) -> Result<InstallPlan, InstallError> {
     let enabled = request.repositories.iter().chain(&request.modules);
@@ -185,7 +185,7 @@ pub fn install(
     chosen: &InstallerChoice,
     root: &Root,
     request: &InstallRequest,
-    options: &Options,
+    options: &InstallOptions,
 ) -> Result<Installation, InstallError> {
     if chosen.installer.is_exercised() && !rustix::process::geteuid().is_root() {
         return Err(InstallError::NotRoot);
@@ -278,7 +278,7 @@ impl Lock {
         chosen: &InstallerChoice,
         root: &Root,
         invocation: &Invocation,
-        options: &Options,
+        options: &InstallOptions,
     ) -> Result<(), InstallError> {
         loop {
             let show = options.show.then_some(to_stderr as fn(&[u8]));
@@ -295,7 +295,7 @@ impl Lock {
     }
 
     /// Waits a moment; the failure is final when no time is left.
-    fn pause(&mut self, failure: Failure, options: &Options) -> Result<(), InstallError> {
+    fn pause(&mut self, failure: InstallFailure, options: &InstallOptions) -> Result<(), InstallError> {
         let remaining = self.until.saturating_duration_since(Instant::now());
         if remaining.is_zero() {
             return Err(InstallError::Failed(failure));

@@ -1,7 +1,7 @@
 //! The options of Kata's own guest kernel, as a list or compared with a kernel configuration.
 
 use model::arch::Arch;
-use model::kernel::{Condition, Fragments, Judged, KernelConfig, KernelOption, KernelUse, State, Weight};
+use model::kernel::{Condition, Fragments, Judged, KernelConfig, KernelOption, KernelUse, OptionState, Weight};
 use model::profile::Profile;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -150,7 +150,7 @@ impl KernelOptions {
             Weight::Required | Weight::Wanted => Vec::new(),
         });
         self.listed_with(&mut out, "an initrd must contain", |one| one.modules.clone());
-        let not_here = State::NotHere(String::new()).name();
+        let not_here = OptionState::NotHere(String::new()).name();
         self.listed_with(&mut out, "not in every Linux", |one| {
             let absent = one.options.iter().filter(|option| option.state == Some(not_here));
             absent.map(|option| format!("{} {}", option.short(), option.found.as_deref().unwrap_or_default())).collect()
@@ -221,15 +221,15 @@ fn row(one: &KernelUse<'static>, options: Vec<OptionRow>, missing: Option<bool>,
     }
 }
 
-fn option_row(option: &KernelOption<'static>, state: Option<&State>) -> OptionRow {
+fn option_row(option: &KernelOption<'static>, state: Option<&OptionState>) -> OptionRow {
     OptionRow {
         name: format!("CONFIG_{}", option.name),
         wanted: option.kata_value.value(),
         when: option.fragment.when,
         source: Fragments::kata().source(option.fragment),
-        state: state.map(State::name),
-        found: state.map(State::to_string),
-        is_missing: state.is_some_and(State::is_missing),
+        state: state.map(OptionState::name),
+        found: state.map(OptionState::to_string),
+        is_missing: state.is_some_and(OptionState::is_missing),
     }
 }
 

@@ -18,14 +18,14 @@ pub const FOLDERS: [&str; 9] = ["dev", "etc", "mnt", "proc", "run", "srv", "sys"
 
 /// The image's parts, each with a digest of its own.
 #[derive(Debug, Clone)]
-pub struct Image {
+pub struct ContainerImage {
     config: Vec<u8>,
     layer: Vec<u8>,
     /// Manifest, which names the other parts.
     pub manifest: Vec<u8>,
 }
 
-impl Image {
+impl ContainerImage {
     /// Media type of the manifest.
     pub const MANIFEST: &'static str = "application/vnd.oci.image.manifest.v1+json";
 
@@ -34,16 +34,16 @@ impl Image {
     ///
     /// # Errors
     /// Only if it cannot be written to memory.
-    pub fn of(probe: &[u8]) -> io::Result<Image> {
-        Image::with_settings(layer(probe)?, Image::settings())
+    pub fn of(probe: &[u8]) -> io::Result<ContainerImage> {
+        ContainerImage::with_settings(layer(probe)?, ContainerImage::settings())
     }
 
     /// Makes the same image with [`IMAGE_USER`] as its user.
-    fn with_user(probe: &[u8]) -> io::Result<Image> {
+    fn with_user(probe: &[u8]) -> io::Result<ContainerImage> {
         let (user, group) = IMAGE_USER;
-        let mut settings = Image::settings();
+        let mut settings = ContainerImage::settings();
         settings["User"] = format!("{user}:{group}").into();
-        Image::with_settings(layer(probe)?, settings)
+        ContainerImage::with_settings(layer(probe)?, settings)
     }
 
     fn settings() -> Value {
@@ -55,7 +55,7 @@ impl Image {
         })
     }
 
-    fn with_settings(layer: Vec<u8>, settings: Value) -> io::Result<Image> {
+    fn with_settings(layer: Vec<u8>, settings: Value) -> io::Result<ContainerImage> {
         let config = json!({
             "architecture": Arch::of_machine().map(Arch::oci_name),
             "os": "linux",
@@ -65,12 +65,12 @@ impl Image {
         let config = serde_json::to_vec(&config)?;
         let manifest = json!({
             "schemaVersion": 2,
-            "mediaType": Image::MANIFEST,
+            "mediaType": ContainerImage::MANIFEST,
             "config": descriptor("application/vnd.oci.image.config.v1+json", &config),
             "layers": [descriptor("application/vnd.oci.image.layer.v1.tar", &layer)],
         });
         let manifest = serde_json::to_vec(&manifest)?;
-        Ok(Image { config, layer, manifest })
+        Ok(ContainerImage { config, layer, manifest })
     }
 
     /// Returns its root filesystem, as an archive.
@@ -94,9 +94,9 @@ impl Image {
 /// # Errors
 /// Only if the archive cannot be written to memory.
 pub fn archive(probe: &[u8]) -> io::Result<Vec<u8>> {
-    let (image, other) = (Image::of(probe)?, Image::with_user(probe)?);
-    let entry = |image: &Image, name: &str| {
-        let mut entry = descriptor(Image::MANIFEST, &image.manifest);
+    let (image, other) = (ContainerImage::of(probe)?, ContainerImage::with_user(probe)?);
+    let entry = |image: &ContainerImage, name: &str| {
+        let mut entry = descriptor(ContainerImage::MANIFEST, &image.manifest);
         entry["annotations"] = json!({ "io.containerd.image.name": name });
         entry
     };

@@ -13,7 +13,7 @@
 use model::profile::{Profile, Runtime};
 use model::virtiofsd::Flavour;
 use operator::configure::{
-    DROP_IN, Guest, Inputs, Inventory, KataConfiguration, KeyValue, LocatedConfiguration, MergedConfiguration,
+    DROP_IN, GuestKernel, Inputs, Inventory, KataConfiguration, KeyValue, LocatedConfiguration, MergedConfiguration,
     PlanError, drop_in, edited, locate, plan, reads_drop_ins, settings,
 };
 use root::{Root, RootError};
@@ -45,7 +45,7 @@ pub struct ConfiguredKata {
 /// effect.
 pub fn configure(root: &Root, claims: &Claims, profile: &Profile, kata: &Kata) -> Result<Option<ConfiguredKata>, Stop> {
     let kernel = claims.katas_kernel().into();
-    let guest = Guest::Own { kernel: Some(kernel), initrd: kata.initrd.clone().into() };
+    let guest = GuestKernel::Own { kernel: Some(kernel), initrd: kata.initrd.clone().into() };
     configure_guest(root, claims, profile, kata, &guest, Vec::new())
 }
 
@@ -68,7 +68,7 @@ pub fn configure_image(
         value: value.into(),
         why: "Kata's own guest".to_owned(),
     });
-    configure_guest(root, claims, profile, kata, &Guest::Kata, files.to_vec())
+    configure_guest(root, claims, profile, kata, &GuestKernel::Kata, files.to_vec())
 }
 
 /// Configures Kata for a guest, with settings in addition to the planned ones.
@@ -77,7 +77,7 @@ fn configure_guest(
     claims: &Claims,
     profile: &Profile,
     kata: &Kata,
-    guest: &Guest,
+    guest: &GuestKernel,
     besides: Vec<KeyValue>,
 ) -> Result<Option<ConfiguredKata>, Stop> {
     let Some(shipped) = &kata.shipped else { return Ok(None) };
@@ -127,7 +127,7 @@ fn planned(
     claims: &Claims,
     profile: &Profile,
     kata: &Kata,
-    guest: &Guest,
+    guest: &GuestKernel,
 ) -> Result<KataConfiguration, Stop> {
     let release = claims.in_use();
     let mut found = Inventory::gather(root, &release, guest)

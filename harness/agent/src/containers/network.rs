@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use suites::check::Stop;
-use suites::containers::{DockerNetwork, Network};
+use suites::containers::{DockerNetwork, NetworkNamespace};
 
 /// A namespace that is removed when this value is dropped.
 pub struct Namespace {
@@ -39,7 +39,7 @@ impl Namespace {
     }
 }
 
-impl Network for Namespace {
+impl NetworkNamespace for Namespace {
     fn path(&self) -> PathBuf {
         Path::new("/run/netns").join(&self.name)
     }

@@ -21,8 +21,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use suites::check::{Check, Stop};
 use suites::containers::{
-    Container, ContainerOutput, ContainerRuntime, ContainerdEvent, Containers, Cri, Docker, GuestFiles, Kata, Network,
-    NoCri, Process, Sandbox, Snapshotter, Task, Trace,
+    Container, ContainerOutput, ContainerRuntime, ContainerdEvent, Containers, Cri, Docker, GuestFiles, Kata, NetworkNamespace,
+    NoCri, Process, ContainerSandbox, Snapshotter, Task, Trace,
 };
 use suites::environment::Claims;
 
@@ -90,7 +90,7 @@ impl Session<'_> {
 
     /// Starts a container; in an emulated machine, a container with a sandbox of its own replaces the shared pod.
     fn begin(&self, container: &Container, input: &[u8]) -> Result<ContainerTask, Stop> {
-        if matches!(container.sandbox, Sandbox::Alone | Sandbox::Pod) {
+        if matches!(container.sandbox, ContainerSandbox::Alone | ContainerSandbox::Pod) {
             self.make_room();
         }
         self.start_task(container, input)
@@ -121,9 +121,9 @@ impl Session<'_> {
     /// Makes a container's root filesystem and its specification.
     fn describe(&self, container: &Container) -> Result<Described, Stop> {
         let pod = match &container.sandbox {
-            Sandbox::Alone | Sandbox::Pod => None,
-            Sandbox::Shared => Some(self.shared_pod()?),
-            Sandbox::In(id) => Some((id.clone(), self.sandbox_pid(id)?)),
+            ContainerSandbox::Alone | ContainerSandbox::Pod => None,
+            ContainerSandbox::Shared => Some(self.shared_pod()?),
+            ContainerSandbox::In(id) => Some((id.clone(), self.sandbox_pid(id)?)),
         };
         let within = pod.as_ref().map(|(id, _)| id.clone());
         let id = self.instance.fresh_id(self.runtime);
@@ -254,7 +254,7 @@ impl Containers for Session<'_> {
 
     fn run_twice(&self, container: &Container) -> Result<[ContainerOutput; 2], Stop> {
         self.make_room();
-        let described = self.describe(&container.clone().within(Sandbox::Alone))?;
+        let described = self.describe(&container.clone().within(ContainerSandbox::Alone))?;
         let result = self.run_and_start(&described);
         let _ = self.instance.ctr(&["containers", "delete", &described.id], COMMAND);
         let _ = fs::remove_dir_all(&described.folder);
@@ -270,7 +270,7 @@ impl Containers for Session<'_> {
         };
         self.note(format!("the guest boots {} with {}", files.kernel, guests::described(files.root.path())));
         // The shim reads its configuration for every sandbox; a shared sandbox would have an older configuration.
-        let container = Container { sandbox: Sandbox::Alone, ..container.clone() };
+        let container = Container { sandbox: ContainerSandbox::Alone, ..container.clone() };
         let result =
             guests::configure(self.claims, self.profile, kata, Some(&files)).and_then(|()| self.run(&container, &[]));
         guests::configure(self.claims, self.profile, kata, None)?;
@@ -341,7 +341,7 @@ impl Containers for Session<'_> {
         Ok(path)
     }
 
-    fn network(&self) -> Result<Box<dyn Network>, Stop> {
+    fn network(&self) -> Result<Box<dyn NetworkNamespace>, Stop> {
         let name = self.instance.fresh_id(self.runtime);
         let number = name.rsplit('-').next().and_then(|n| n.parse().ok()).unwrap_or(0);
         Ok(Box::new(Namespace::make(&name, number)?))

@@ -8,7 +8,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use suites::containers::{Container, ContainerLimits, Disk, Mount, PROBE, Sandbox};
+use suites::containers::{Container, ContainerLimits, ContainerDisk, ContainerMount, PROBE, ContainerSandbox};
 
 /// The capabilities that containerd gives a container by default (`defaultUnixCaps` in its `oci/spec.go`).
 const CAPABILITIES: [&str; 14] = [
@@ -72,8 +72,8 @@ pub fn specification(container: &Container, around: &Surroundings) -> Value {
         "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
     });
     if !container.disks.is_empty() {
-        let node = |disk: &Disk| {
-            let Disk { major, minor, to } = disk;
+        let node = |disk: &ContainerDisk| {
+            let ContainerDisk { major, minor, to } = disk;
             json!({ "path": to, "type": "b", "major": major, "minor": minor, "fileMode": 0o660, "uid": 0, "gid": 0 })
         };
         linux["devices"] = container.disks.iter().map(node).collect();
@@ -117,7 +117,7 @@ pub fn specification(container: &Container, around: &Surroundings) -> Value {
     specification
 }
 
-fn resources(limits: ContainerLimits, disks: &[Disk], swap: bool) -> Value {
+fn resources(limits: ContainerLimits, disks: &[ContainerDisk], swap: bool) -> Value {
     let device = |major: u32, minor: Option<u32>| {
         let mut rule = json!({ "allow": true, "type": "c", "major": major, "access": "rwm" });
         if let Some(minor) = minor {
@@ -130,7 +130,7 @@ fn resources(limits: ContainerLimits, disks: &[Disk], swap: bool) -> Value {
     devices.extend([3, 5, 7, 8, 9].map(|minor| device(1, Some(minor))));
     devices.extend([0, 1, 2].map(|minor| device(5, Some(minor))));
     devices.push(device(136, None));
-    devices.extend(disks.iter().map(|Disk { major, minor, .. }| {
+    devices.extend(disks.iter().map(|ContainerDisk { major, minor, .. }| {
         json!({ "allow": true, "type": "b", "major": major, "minor": minor, "access": "rwm" })
     }));
     let mut resources = json!({ "devices": devices });
@@ -179,13 +179,13 @@ fn mounts(container: &Container) -> Vec<Value> {
         kernel("/sys/fs/cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", "ro"]),
     ];
     all.extend(container.mounts.iter().map(|mount| match mount {
-        Mount::Bind { from, to, read_only } => json!({
+        ContainerMount::Bind { from, to, read_only } => json!({
             "destination": to,
             "type": "bind",
             "source": from,
             "options": ["rbind", "rprivate", if *read_only { "ro" } else { "rw" }],
         }),
-        Mount::Tmpfs { to, kib } => kernel(to, "tmpfs", &["nosuid", "nodev", "mode=1777", &format!("size={kib}k")]),
+        ContainerMount::Tmpfs { to, kib } => kernel(to, "tmpfs", &["nosuid", "nodev", "mode=1777", &format!("size={kib}k")]),
     }));
     all
 }
@@ -198,7 +198,7 @@ fn annotations(container: &Container, around: &Surroundings) -> Value {
             annotate(CONTAINER_TYPE, "container");
             annotate(SANDBOX_ID, sandbox);
         }
-        None if container.sandbox == Sandbox::Pod => {
+        None if container.sandbox == ContainerSandbox::Pod => {
             annotate(CONTAINER_TYPE, "sandbox");
             annotate(SANDBOX_ID, &around.id);
         }
@@ -288,7 +288,7 @@ mod tests {
 
     #[test]
     fn a_disk_has_a_device_node_and_an_access_rule() {
-        let disks = vec![Disk { major: 7, minor: 3, to: "/dev/xda".into() }];
+        let disks = vec![ContainerDisk { major: 7, minor: 3, to: "/dev/xda".into() }];
         let spec = specification(&Container { disks, ..Container::new(&["stay"]) }, &around());
         let node = &spec["linux"]["devices"][0];
         assert_eq!((&node["path"], &node["type"], &node["minor"]), (&json!("/dev/xda"), &json!("b"), &json!(3)));

@@ -2,6 +2,7 @@
 
 use super::ImageArguments;
 use clap::{Args, ValueEnum};
+use model::profile::ProfileName;
 use reports::bug::Form;
 use reports::journal::CellId;
 use std::path::PathBuf;
@@ -20,7 +21,7 @@ pub(in crate::cli) struct FailedTestArguments {
     pub cell: Option<CellId>,
     /// The profile under which it failed [default: the first one].
     #[arg(long, value_name = "PROFILE")]
-    pub profile: Option<String>,
+    pub profile: Option<ProfileName>,
 }
 
 /// `kata-qualify blame`.
@@ -28,8 +29,8 @@ pub(in crate::cli) struct FailedTestArguments {
 pub(in crate::cli) struct BlameArguments {
     #[command(flatten)]
     pub failed: FailedTestArguments,
-    /// The release whose components are swapped in [default: one where the test passes according to the record; with
-    /// --install, --with-packages or --overlay the release itself as shipped].
+    /// The release, by version, codename or alias, whose components are swapped in [default: one where the test passes
+    /// according to the record; with --install, --with-packages or --overlay the release itself as shipped].
     #[arg(long, value_name = "RELEASE")]
     pub from: Option<String>,
     /// Kata to run containers with, as for the run.

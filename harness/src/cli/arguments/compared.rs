@@ -30,7 +30,7 @@ pub(in crate::cli) struct StaleArguments {
     /// Releases: `debian:13`, `debian`, `debian:11,12` [default: all that have an entry in the record].
     #[arg(value_name = "TARGET")]
     pub targets: Vec<String>,
-    /// Kata families, or `all` [default: those that upstream maintains].
+    /// Profiles, or `all` [default: those that upstream maintains].
     #[arg(long = "profile", value_delimiter = ',', value_name = "PROFILE")]
     pub profiles: Vec<String>,
     /// Days after which an entry is stale, even if the mirror has the same versions.
@@ -52,7 +52,7 @@ pub(in crate::cli) struct StaleArguments {
 /// `kata-qualify history`.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct HistoryArguments {
-    /// A release: `debian:13`.
+    /// One release, by version, codename or alias: `debian:13`.
     #[arg(value_name = "TARGET")]
     pub target: String,
     /// Output folders of runs, or folders that contain such folders, to be used in addition to the record [default:

@@ -27,7 +27,7 @@ pub(in crate::cli) enum ListWhat {
     Tests,
     /// The matrix's columns.
     Capabilities,
-    /// Kata families.
+    /// Profiles.
     Profiles,
     /// Releases in the records.
     Releases,

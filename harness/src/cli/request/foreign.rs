@@ -20,7 +20,7 @@ pub(in crate::cli) fn machine() -> Result<Arch, UsageError> {
 /// Makes bases of another architecture by bootstrap, because the Docker engine's images have this machine's.
 pub(in crate::cli) fn bases(arch: Arch, options: &mut images::Options) {
     if Some(arch) != Arch::of_machine() {
-        options.source = images::Source::Bootstrap;
+        options.source = images::BaseSource::Bootstrap;
     }
 }
 

@@ -100,7 +100,7 @@ fn the_greeting_has_the_failures_own_guest_and_logs() {
     let greeting = greeting(&journal(&[(RENAME, fails()), (LINKS, Outcome::Pass)]), &case(), Path::new("out"));
     assert_eq!(greeting.observed, "a reader saw neither name");
     let argv = vec!["qemu".to_owned(), "-g2".to_owned()];
-    assert_eq!(greeting.guests, [Launch { argv, daemon: vec!["virtiofsd".to_owned()] }]);
+    assert_eq!(greeting.guests, [LaunchedGuest { argv, daemon: vec!["virtiofsd".to_owned()] }]);
     assert_eq!(greeting.logs, ["out/artifacts/g2/serial.log"]);
     let again = format!("kata-qualify run debian:12 --in container --profile go-3.32 --test {RENAME}");
     assert_eq!(greeting.again, again);

@@ -1,6 +1,6 @@
 //! QEMU's arguments for a machine, except for the processor's.
 
-use super::outer::Accelerator;
+use super::outer::MachineAccelerator;
 use super::{SEED, Size};
 use crate::level::EMULATED_MARK;
 use images::Disk;
@@ -29,7 +29,7 @@ pub fn name(disk: &Disk) -> String {
 /// Returns QEMU's arguments, except for the accelerator's. A machine that is emulated, at whatever level, is marked for
 /// a harness inside it, because KVM in the machine hides the emulation below. On processors other than x86_64's, a
 /// harness assumes that every machine is emulated.
-pub(super) fn of(arch: Arch, accelerator: &Accelerator, disk: &Disk, size: Size, is_emulated: bool) -> Vec<String> {
+pub(super) fn of(arch: Arch, accelerator: &MachineAccelerator, disk: &Disk, size: Size, is_emulated: bool) -> Vec<String> {
     let bus = arch.virtio_bus();
     let mut words: Vec<String> =
         ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"].map(str::to_owned).into();
@@ -75,11 +75,11 @@ pub(super) fn of(arch: Arch, accelerator: &Accelerator, disk: &Disk, size: Size,
 ///
 /// Measured with QEMU 10.0.2 of Debian 13: Arm's kernel finds EL2 and `accel=kvm` works in the machine; POWER's loads
 /// kvm-hv; IBM Z's has no `/dev/kvm`.
-fn machine(arch: Arch, accelerator: &Accelerator) -> &'static str {
+fn machine(arch: Arch, accelerator: &MachineAccelerator) -> &'static str {
     match (arch, accelerator) {
-        (Arch::Aarch64, Accelerator::Tcg { .. }) => "virt,virtualization=on,gic-version=3",
-        (Arch::Aarch64, Accelerator::Kvm) => "virt,gic-version=host",
-        (Arch::Ppc64le, Accelerator::Tcg { .. }) => "pseries,cap-nested-hv=on",
+        (Arch::Aarch64, MachineAccelerator::Tcg { .. }) => "virt,virtualization=on,gic-version=3",
+        (Arch::Aarch64, MachineAccelerator::Kvm) => "virt,gic-version=host",
+        (Arch::Ppc64le, MachineAccelerator::Tcg { .. }) => "pseries,cap-nested-hv=on",
         (Arch::X86_64 | Arch::Ppc64le | Arch::S390x, _) => arch.machine_type(),
     }
 }
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn emulated_machines_offer_virtualization_where_qemu_can() {
-        let emulated = Accelerator::Tcg { why: "of a test".to_owned(), dead_kvm: false };
+        let emulated = MachineAccelerator::Tcg { why: "of a test".to_owned(), dead_kvm: false };
         let all: Vec<&str> = Arch::ALL.iter().map(|arch| machine(*arch, &emulated)).collect();
         assert_eq!(all, ["q35", "virt,virtualization=on,gic-version=3", "pseries,cap-nested-hv=on", "s390-ccw-virtio"]);
         for arch in Arch::ALL {

@@ -20,9 +20,9 @@
 use super::outer::OuterError;
 use super::pinned::Pinned;
 use super::tiny::{Extras, FREE_FD, Tiny, TinyError};
-use images::Source;
+use images::BaseSource;
 use images::base::qcow2::{self, Qcow2Error};
-use images::base::{Archive, BaseError, BaseProvider, Content, Task, accept};
+use images::base::{ReadBase, BaseError, BaseProvider, BaseContent, BaseTask, accept};
 use images::external_file::{Checksum, ExternalFile, ExternalFileError};
 use model::database::Database;
 use model::diagnostic::error_chain;
@@ -161,11 +161,11 @@ impl BaseProvider for CloudImage {
         self.checksum.to_string()
     }
 
-    fn source(&self) -> Source {
-        Source::Cloud
+    fn source(&self) -> BaseSource {
+        BaseSource::Cloud
     }
 
-    fn read(&self, task: &Task<'_>) -> Result<Archive, BaseError> {
+    fn read(&self, task: &BaseTask<'_>) -> Result<ReadBase, BaseError> {
         self.archive(task).map_err(BaseError::new)
     }
 
@@ -176,7 +176,7 @@ impl BaseProvider for CloudImage {
 
 impl CloudImage {
     /// Fetches the image and lets a guest read it.
-    fn archive(&self, task: &Task<'_>) -> Result<Archive, CloudError> {
+    fn archive(&self, task: &BaseTask<'_>) -> Result<ReadBase, CloudError> {
         (task.tell)(&format!("fetching and verifying {}", self.source.name()));
         // The file may have been replaced since [`CloudImage::open`] checked it.
         let source = ExternalFile { checksum: Some(self.checksum.clone()), ..self.source.clone() };
@@ -208,7 +208,7 @@ impl CloudImage {
         if source.is_address() {
             std::fs::remove_file(&path).map_err(failed("removing", &path))?;
         }
-        Ok(Archive { content: Content::Tree(tar), sha256 })
+        Ok(ReadBase { content: BaseContent::Tree(tar), sha256 })
     }
 }
 
@@ -238,7 +238,7 @@ fn arguments() -> Vec<String> {
 }
 
 /// Makes the guest write the archive; returns its length.
-fn read_in(tiny: &Tiny, task: &Task<'_>) -> Result<u64, CloudError> {
+fn read_in(tiny: &Tiny, task: &BaseTask<'_>) -> Result<u64, CloudError> {
     let alive = || (task.go_on)() && tiny.runs();
     let ended = |doing, e: &ClientError| {
         let how = tiny.ending().unwrap_or_else(|| error_chain(e));

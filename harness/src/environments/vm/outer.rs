@@ -104,7 +104,7 @@ pub enum OuterError {
 
 /// The way in which releases' processors run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Accelerator {
+pub enum MachineAccelerator {
     /// Hardware virtualization, which has booted a guest here and can nest.
     Kvm,
     /// Emulation of a processor that virtualizes.
@@ -116,27 +116,27 @@ pub enum Accelerator {
     },
 }
 
-impl Accelerator {
+impl MachineAccelerator {
     /// Returns the accelerator's name.
     pub fn name(&self) -> &'static str {
         match self {
-            Accelerator::Kvm => "kvm",
-            Accelerator::Tcg { .. } => "tcg",
+            MachineAccelerator::Kvm => "kvm",
+            MachineAccelerator::Tcg { .. } => "tcg",
         }
     }
 
     /// Returns QEMU's arguments for machines of an architecture.
     pub fn arguments(&self, arch: Arch) -> &'static [&'static str] {
         match (self, arch) {
-            (Accelerator::Kvm, _) => &["-accel", "kvm", "-cpu", "host"],
+            (MachineAccelerator::Kvm, _) => &["-accel", "kvm", "-cpu", "host"],
             // An AMD processor with its virtualization: nested paging makes guests of guests fast enough.
-            (Accelerator::Tcg { .. }, Arch::X86_64) => &["-accel", "tcg,thread=multi", "-cpu", "EPYC,+svm,+npt"],
+            (MachineAccelerator::Tcg { .. }, Arch::X86_64) => &["-accel", "tcg,thread=multi", "-cpu", "EPYC,+svm,+npt"],
             // The machine type provides EL2 (`virtualization=on`).
-            (Accelerator::Tcg { .. }, Arch::Aarch64) => &["-accel", "tcg,thread=multi", "-cpu", "max"],
+            (MachineAccelerator::Tcg { .. }, Arch::Aarch64) => &["-accel", "tcg,thread=multi", "-cpu", "max"],
             // The newest processor with which `cap-nested-hv` was seen to work.
-            (Accelerator::Tcg { .. }, Arch::Ppc64le) => &["-accel", "tcg,thread=multi", "-cpu", "POWER9"],
+            (MachineAccelerator::Tcg { .. }, Arch::Ppc64le) => &["-accel", "tcg,thread=multi", "-cpu", "POWER9"],
             // Without `sie`, because QEMU emulates no guests of guests on s390x.
-            (Accelerator::Tcg { .. }, Arch::S390x) => &["-accel", "tcg,thread=multi", "-cpu", "max"],
+            (MachineAccelerator::Tcg { .. }, Arch::S390x) => &["-accel", "tcg,thread=multi", "-cpu", "max"],
         }
     }
 }
@@ -150,7 +150,7 @@ pub struct OuterQemu {
     /// The version of its package.
     pub version: PackageVersion,
     /// The accelerator that it uses here.
-    pub accelerator: Accelerator,
+    pub accelerator: MachineAccelerator,
     _hold: ImageLock,
 }
 
@@ -173,7 +173,7 @@ impl OuterQemu {
         let hold = image.hold().map_err(|source| OuterError::Hold { image: name(), source })?;
         let version = image.manifest.package(package).map(|p| p.version.clone());
         let version = version.ok_or_else(|| OuterError::NoPackage { image: name(), package })?;
-        let accelerator = Accelerator::Tcg { why: "KVM was not tried".to_owned(), dead_kvm: false };
+        let accelerator = MachineAccelerator::Tcg { why: "KVM was not tried".to_owned(), dead_kvm: false };
         let outer = OuterQemu { tree: image.rootfs(), release: release()?, arch, version, accelerator, _hold: hold };
         match Root::new(&outer.tree)?.is_program(Path::new(&program))? {
             true => Ok(outer),
@@ -235,13 +235,13 @@ impl OuterQemu {
 
     pub(super) fn command_under(
         &self,
-        accelerator: &Accelerator,
+        accelerator: &MachineAccelerator,
         kernel: &Path,
         initrd: &Path,
         arguments: &[String],
     ) -> io::Result<Command> {
         let files = [(kernel, "kernel"), (initrd, "initrd")];
-        let confined = Confined::to(&self.tree, files, *accelerator == Accelerator::Kvm)?;
+        let confined = Confined::to(&self.tree, files, *accelerator == MachineAccelerator::Kvm)?;
         let mut command = Command::new(program(self.arch));
         if let Some(kvm) = confined.kvm() {
             command.args(["-add-fd".to_owned(), format!("fd={kvm},set={KVM_SET}")]);

@@ -1,9 +1,9 @@
 //! Preparation of the pinned QEMU for a run: from an image in the cache or a new one, with the accelerator that works
 //! here.
 
-use super::outer::{self, Accelerator, KVM_DEVICE, OuterError, OuterQemu};
+use super::outer::{self, MachineAccelerator, KVM_DEVICE, OuterError, OuterQemu};
 use super::tiny::{Extras, Tiny, TinyError};
-use images::{ExtraPackage, Image, Options, Progress, Source};
+use images::{ExtraPackage, Image, Options, ProgressMessage, BaseSource};
 use model::arch::Arch;
 use model::diagnostic::error_chain;
 use model::release::Release;
@@ -73,7 +73,7 @@ impl Pinned {
 ///
 /// # Errors
 /// If the image cannot be prepared.
-pub fn prepare(options: &Options, progress: &(dyn Fn(Progress) + Sync)) -> Result<OuterQemu, OuterError> {
+pub fn prepare(options: &Options, progress: &(dyn Fn(ProgressMessage) + Sync)) -> Result<OuterQemu, OuterError> {
     let outer = match cached(&options.cache).and_then(|image| OuterQemu::of(&image).ok()) {
         Some(outer) => outer,
         None => OuterQemu::of(&prepare_image(options, progress)?)?,
@@ -89,7 +89,7 @@ pub fn prepare(options: &Options, progress: &(dyn Fn(Progress) + Sync)) -> Resul
 pub fn prepare_for(
     arch: Arch,
     options: &Options,
-    progress: &(dyn Fn(Progress) + Sync),
+    progress: &(dyn Fn(ProgressMessage) + Sync),
 ) -> Result<OuterQemu, OuterError> {
     if arch == outer::here() {
         return prepare(options, progress);
@@ -97,7 +97,7 @@ pub fn prepare_for(
     let image = made(&with_another(arch, options)?, progress)?;
     let mut outer = OuterQemu::for_machines(&image, arch)?;
     let why = format!("this machine's processor is {}", outer::here());
-    outer.accelerator = Accelerator::Tcg { why, dead_kvm: false };
+    outer.accelerator = MachineAccelerator::Tcg { why, dead_kvm: false };
     Ok(outer)
 }
 
@@ -119,7 +119,7 @@ pub fn try_cached(image: &Image) -> Result<OuterQemu, OuterError> {
 pub fn cached(cache: &Path) -> Option<Image> {
     let plain = |image: &Image| {
         let manifest = &image.manifest;
-        let is_given = matches!(manifest.source, Source::Cloud | Source::OciImage);
+        let is_given = matches!(manifest.source, BaseSource::Cloud | BaseSource::OciImage);
         image.release() == outer::RELEASE
             && manifest.arch == outer::here()
             && manifest.derived_from.is_none()
@@ -128,11 +128,11 @@ pub fn cached(cache: &Path) -> Option<Image> {
     images::cache::list(cache).into_iter().find(plain)
 }
 
-fn prepare_image(options: &Options, progress: &(dyn Fn(Progress) + Sync)) -> Result<Image, OuterError> {
+fn prepare_image(options: &Options, progress: &(dyn Fn(ProgressMessage) + Sync)) -> Result<Image, OuterError> {
     made(&bare(options), progress)
 }
 
-fn made(options: &Options, progress: &(dyn Fn(Progress) + Sync)) -> Result<Image, OuterError> {
+fn made(options: &Options, progress: &(dyn Fn(ProgressMessage) + Sync)) -> Result<Image, OuterError> {
     let release = outer::release()?;
     images::prepare(&release, options, progress)
         .map_err(|source| OuterError::Image { release: release.target(), source })
@@ -146,9 +146,9 @@ fn bare(options: &Options) -> Options {
 /// Selects KVM if the pinned release's kernel boots under it to the harness's agent and it can nest; else emulation.
 fn with_accelerator(mut outer: OuterQemu) -> OuterQemu {
     outer.accelerator = match kvm_works(&outer) {
-        Ok(()) => Accelerator::Kvm,
+        Ok(()) => MachineAccelerator::Kvm,
         Err(why) => {
-            Accelerator::Tcg { why: error_chain(&why), dead_kvm: matches!(why, NoKvm::Ended(_) | NoKvm::Silent { .. }) }
+            MachineAccelerator::Tcg { why: error_chain(&why), dead_kvm: matches!(why, NoKvm::Ended(_) | NoKvm::Silent { .. }) }
         }
     };
     outer
@@ -181,7 +181,7 @@ fn kvm_works(outer: &OuterQemu) -> Result<(), NoKvm> {
 
 /// Boots a guest with the harness's agent as its init; if KVM is broken, QEMU exits, or hangs until the deadline.
 fn boots_under_kvm(outer: &OuterQemu) -> Result<(), NoKvm> {
-    let tiny = Tiny::start(outer, &Accelerator::Kvm, Extras::default())?;
+    let tiny = Tiny::start(outer, &MachineAccelerator::Kvm, Extras::default())?;
     let booted = tiny.client.wait_for_hello(KVM_BOOT, || tiny.runs() && !tiny.reports_error());
     booted.map_err(|_| match tiny.ending() {
         Some(how) => NoKvm::Ended(how),

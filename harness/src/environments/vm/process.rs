@@ -19,7 +19,7 @@ use std::thread::JoinHandle;
 ///
 /// A dedicated thread starts QEMU and waits for it: the kernel sends the death signal when the thread that started a
 /// child ends, and a thread of a pool may end long before QEMU does.
-pub struct Process {
+pub struct QemuProcess {
     pid: u32,
     /// A byte in it ends QEMU.
     stop: PipeWriter,
@@ -27,12 +27,12 @@ pub struct Process {
     keeper: Option<JoinHandle<()>>,
 }
 
-impl Process {
+impl QemuProcess {
     /// Starts a command with descriptors at fixed numbers; returns the pipe of its standard error.
     ///
     /// # Errors
     /// If the command cannot be started.
-    pub fn start(mut command: Command, fds: Vec<(OwnedFd, i32)>) -> io::Result<(Process, ChildStderr)> {
+    pub fn start(mut command: Command, fds: Vec<(OwnedFd, i32)>) -> io::Result<(QemuProcess, ChildStderr)> {
         let (sender, receiver) = mpsc::channel();
         let (stopped, stop) = io::pipe()?;
         let ended: Arc<Mutex<Option<ExitStatus>>> = Arc::default();
@@ -55,7 +55,7 @@ impl Process {
             }
         })?;
         let (pid, stderr) = receiver.recv().map_err(io::Error::other)??;
-        Ok((Process { pid, stop, ended, keeper: Some(keeper) }, stderr))
+        Ok((QemuProcess { pid, stop, ended, keeper: Some(keeper) }, stderr))
     }
 
     /// Returns the exit status if the process has ended.
@@ -77,7 +77,7 @@ impl Process {
     }
 }
 
-impl Drop for Process {
+impl Drop for QemuProcess {
     fn drop(&mut self) {
         // The keeper has ended if nobody reads it.
         let _ = self.stop.write_all(b".");
@@ -93,10 +93,10 @@ mod tests {
     use std::io::Read as _;
     use std::time::{Duration, Instant};
 
-    fn sh(script: &str) -> (Process, ChildStderr) {
+    fn sh(script: &str) -> (QemuProcess, ChildStderr) {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
-        Process::start(command, Vec::new()).unwrap()
+        QemuProcess::start(command, Vec::new()).unwrap()
     }
 
     #[test]
@@ -124,6 +124,6 @@ mod tests {
 
     #[test]
     fn a_missing_program_is_an_error() {
-        assert!(Process::start(Command::new("/no/such/program"), Vec::new()).is_err());
+        assert!(QemuProcess::start(Command::new("/no/such/program"), Vec::new()).is_err());
     }
 }

@@ -1,7 +1,7 @@
 //! A guest that runs for a second or two: the pinned release's kernel, the harness's agent as its init, and one task.
 
-use super::outer::{Accelerator, OuterQemu};
-use super::process::Process;
+use super::outer::{MachineAccelerator, OuterQemu};
+use super::process::QemuProcess;
 use crate::built_in::AGENT;
 use agent::log::Log;
 use agent::process::how_it_ended;
@@ -52,7 +52,7 @@ pub(super) struct Extras<'a> {
 pub(super) struct Tiny {
     /// The line to its agent.
     pub(super) client: Client<GuestReply>,
-    process: Process,
+    process: QemuProcess,
     stderr: Log,
     serial: Log,
     _folder: tempfile::TempDir,
@@ -60,7 +60,7 @@ pub(super) struct Tiny {
 
 impl Tiny {
     /// Starts the guest's QEMU, and does not wait for anything.
-    pub(super) fn start(outer: &OuterQemu, accelerator: &Accelerator, extras: Extras<'_>) -> Result<Tiny, TinyError> {
+    pub(super) fn start(outer: &OuterQemu, accelerator: &MachineAccelerator, extras: Extras<'_>) -> Result<Tiny, TinyError> {
         let (mut initramfs, vmlinuz) = guest(outer.tree(), outer.release(), extras.modules)?;
         let started = || {
             let folder = tempfile::tempdir()?;
@@ -75,7 +75,7 @@ impl Tiny {
             descriptors.extend(extras.descriptors);
             let words: Vec<String> = fixed(outer.arch).into_iter().chain(extras.arguments).collect();
             let command = outer.command_under(accelerator, &kernel, &initrd, &words)?;
-            let (process, stderr) = Process::start(command, descriptors)?;
+            let (process, stderr) = QemuProcess::start(command, descriptors)?;
             let stderr = Log::collect(stderr, &folder.path().join("stderr"))?;
             let serial = Log::collect(serial, &folder.path().join("serial"))?;
             Ok(Tiny { client: Client::new(line)?, process, stderr, serial, _folder: folder })

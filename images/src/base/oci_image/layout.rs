@@ -3,7 +3,7 @@
 //! `manifest.json`).
 
 use super::{OciImageError, failed};
-use crate::base::from_files::Task;
+use crate::base::from_files::BaseTask;
 use crate::digest;
 use crate::unpack;
 use model::arch::Arch;
@@ -257,7 +257,7 @@ impl<'n> Layout<'n> {
 
     /// Writes the layers into the task's directory, uncompressed and verified by their digests; together at most
     /// `limit` bytes.
-    pub(super) fn layers(&self, image: &Image, task: &Task<'_>, limit: u64) -> Result<Vec<PathBuf>, OciImageError> {
+    pub(super) fn layers(&self, image: &Image, task: &BaseTask<'_>, limit: u64) -> Result<Vec<PathBuf>, OciImageError> {
         let count = image.layers.len();
         let mut remaining = limit;
         let mut written = Vec::new();
@@ -271,7 +271,7 @@ impl<'n> Layout<'n> {
     }
 
     /// Writes a layer; returns its size in bytes.
-    fn layer(&self, layer: &Layer, to: &Path, limit: u64, task: &Task<'_>) -> Result<u64, OciImageError> {
+    fn layer(&self, layer: &Layer, to: &Path, limit: u64, task: &BaseTask<'_>) -> Result<u64, OciImageError> {
         let shown = self.root.shown(&layer.path);
         let mut file = self.root.file(&layer.path).map_err(|e| self.read_error(&layer.path, e))?;
         if let Some((expected, size)) = &layer.packed {
@@ -297,7 +297,7 @@ impl<'n> Layout<'n> {
         to: &mut dyn Write,
         limit: u64,
         shown: &Path,
-        task: &Task<'_>,
+        task: &BaseTask<'_>,
     ) -> Result<(String, u64), OciImageError> {
         let (mut hash, mut bytes, mut buffer) = (Sha256::new(), 0_u64, vec![0; 1 << 16]);
         loop {

@@ -341,7 +341,7 @@ fn layers_larger_than_the_limit_when_unpacked_are_refused() {
     let image = layout.image(Arch::X86_64).unwrap();
     let unpacked = |limit: u64| {
         let folder = tempfile::tempdir().unwrap();
-        let task = Task { folder: folder.path(), go_on: &|| true, tell: &|_| {} };
+        let task = BaseTask { folder: folder.path(), go_on: &|| true, tell: &|_| {} };
         layout.layers(&image, &task, limit).map(|layers| layers.len())
     };
     assert_eq!(unpacked(bytes.len() as u64).unwrap(), 1);

@@ -9,7 +9,7 @@ use crate::family::download::{self, DownloadRequest};
 use crate::family::install::{Install, OVER};
 use crate::family::offered::OfferedFile;
 use crate::family::{self, folder, repository_list};
-use crate::progress::Phase;
+use crate::progress::ImagePhase;
 use crate::runner::Runner;
 use crate::tree;
 use operator::process::sandbox::{BindMount, Network};
@@ -45,13 +45,13 @@ pub(super) fn bootstrap(job: &Job<'_>, tree: &Path) -> Result<(), Failure> {
     let mut apk = family::of_machine(job.folder, Network::None, PROGRAM, ARCHIVES)?;
     apk.arg("--root").arg(sandbox_path.join("empty")).args(["--initdb", "--arch", job.arch]);
     let simulated = job.settings(&mut apk, &job.sandbox_path())?.args(["add", "--simulate"]).args(BASE);
-    let printed = job.runner.output(Phase::Bootstrap, simulated)?;
+    let printed = job.runner.output(ImagePhase::Bootstrap, simulated)?;
     std::fs::remove_dir_all(&empty).context("removing", &empty)?;
-    let packages = job.fetch(Phase::Bootstrap, &index::to_fetch(&printed, &index::offered(job.folder)?))?;
+    let packages = job.fetch(ImagePhase::Bootstrap, &index::to_fetch(&printed, &index::offered(job.folder)?))?;
     let mut verify = family::of_machine(job.folder, Network::None, PROGRAM, ARCHIVES)?;
     verify.arg("--keys-dir").arg(job.sandbox_path().join(TRUSTED)).arg("verify");
     verify.args(packages.iter().map(|name| job.sandbox_path().join(name)));
-    job.runner.run(Phase::Bootstrap, &mut verify)?;
+    job.runner.run(ImagePhase::Bootstrap, &mut verify)?;
     // Nothing in the packages has run so far.
     for name in &packages {
         base::archive::unpack(job.runner, &job.folder.join(ARCHIVES).join(name), tree)?;
@@ -63,7 +63,7 @@ pub(super) fn bootstrap(job: &Job<'_>, tree: &Path) -> Result<(), Failure> {
     }
     tree::devices(&root)?;
     let mut apk = job.apk(tree)?;
-    job.runner.run(Phase::Bootstrap, apk.args(["add", "--initdb"]).args(BASE))?;
+    job.runner.run(ImagePhase::Bootstrap, apk.args(["add", "--initdb"]).args(BASE))?;
     job.tidy(tree)
 }
 
@@ -79,12 +79,12 @@ pub(super) fn install(job: &Job<'_>, install: &Install<'_>) -> Result<(), Failur
         // This call only selects: packages from the repositories are verified at installation.
         simulate.arg("--allow-untrusted");
     }
-    let printed = job.runner.output(Phase::Install, simulate.args(&names).args(&local))?;
+    let printed = job.runner.output(ImagePhase::Install, simulate.args(&names).args(&local))?;
     let to_fetch = index::to_fetch(&printed, &index::offered(job.folder)?);
     if job.offline && !to_fetch.is_empty() {
         return Err(ImageErrorKind::NotCached.into());
     }
-    job.fetch(Phase::Install, &to_fetch)?;
+    job.fetch(ImagePhase::Install, &to_fetch)?;
     let root = tree::open(install.tree)?;
     tree::devices(&root)?;
     if !local.is_empty() {
@@ -93,13 +93,13 @@ pub(super) fn install(job: &Job<'_>, install: &Install<'_>) -> Result<(), Failur
         names.extend(to_fetch.iter().map(|one| one.offered.name.clone()));
     }
     if !names.is_empty() {
-        job.runner.run(Phase::Install, job.apk(install.tree)?.arg("add").args(&names))?;
+        job.runner.run(ImagePhase::Install, job.apk(install.tree)?.arg("add").args(&names))?;
     }
     if !local.is_empty() {
         // Without any repository, so that only the caller's files are installed unverified.
         let mut apk = tree::command(install.tree, &[job.mount(&job.folder.join(ARCHIVES))], PROGRAM)?;
         apk.args(["--no-network", "--no-cache", "--no-progress", "--repositories-file", "/dev/null"]);
-        job.runner.run(Phase::Install, apk.args(["add", "--allow-untrusted"]).args(&local))?;
+        job.runner.run(ImagePhase::Install, apk.args(["add", "--allow-untrusted"]).args(&local))?;
     }
     // Left in an OCI image that Docker has run.
     tree::remove(&root, "/.dockerenv")?;
@@ -154,7 +154,7 @@ impl Job<'_> {
     }
 
     /// Fetches packages into the repositories' directories; returns their paths there.
-    fn fetch(&self, phase: Phase, offered: &[OfferedFile]) -> Result<Vec<String>, Failure> {
+    fn fetch(&self, phase: ImagePhase, offered: &[OfferedFile]) -> Result<Vec<String>, Failure> {
         let servers = sources::written(self.folder)?;
         let mut files = Vec::new();
         let mut names = Vec::new();

@@ -8,7 +8,7 @@ use super::scaffold::Scaffold;
 use super::{lists, names, programs};
 use crate::error::{Context, Failure, ImageErrorKind};
 use crate::family::folder;
-use crate::progress::Phase;
+use crate::progress::ImagePhase;
 use crate::runner::Runner;
 use crate::tree::{self, FolderEntry};
 use model::package::PackageName;
@@ -41,7 +41,7 @@ pub(crate) fn default_mirrors(
         .args(["--mode=root", "--variant=custom", "--format=directory"])
         .args(["--skip=update,download,extract,cleanup,check/signed-by", &suite.name])
         .arg("/tmp/skeleton");
-    runner.run(Phase::Resolve, &mut command)?;
+    runner.run(ImagePhase::Resolve, &mut command)?;
     let skeleton = tree::open(&folder.join("skeleton"))?;
     let text = skeleton.read_text(Path::new("/etc/apt/sources.list"), MAX_SOURCES).map_err(tree::failed)?;
     mirrors::of_list(&text, &release.distro)
@@ -92,7 +92,7 @@ pub(crate) fn bootstrap(
         // Includes another file, because mmdebstrap writes this setting into the tree.
         .arg("--aptopt=#include \"/tmp/fetch/acquire.conf\"");
     command.arg("").arg("/tmp/rootfs").args(mirrors.sources(release));
-    runner.run(Phase::Bootstrap, &mut command)?;
+    runner.run(ImagePhase::Bootstrap, &mut command)?;
     let root = tree::open(tree)?;
     // Settings for the bootstrap, not for the release.
     for file in ["/etc/apt/apt.conf.d/99mmdebstrap", "/etc/apt/apt.conf.d/00mmdebstrap"] {
@@ -143,7 +143,7 @@ fn configure(runner: &Runner<'_>, tree: &Path, workshop: &Path, debs: &[String])
     let mut dpkg = programs::command(tree, &[programs::archives(&archives)], "dpkg")?;
     dpkg.args(["--install", "--force-depends", "--force-unsafe-io"]);
     dpkg.args(debs.iter().map(|name| format!("/var/cache/apt/archives/{name}")));
-    runner.run(Phase::Bootstrap, &mut dpkg)?;
+    runner.run(ImagePhase::Bootstrap, &mut dpkg)?;
     drop(scaffold);
     // The packages' scripts could write to the directory, so its content is not used again.
     folder::make_empty(&archives, &["partial"])

@@ -8,7 +8,7 @@ use crate::error::{Context, Failure, ImageErrorKind};
 use crate::family;
 use crate::family::credentials::Login;
 use crate::family::folder::{self, PrivateFolder};
-use crate::progress::Phase;
+use crate::progress::ImagePhase;
 use crate::runner::Runner;
 use crate::tree;
 use model::arch::Arch;
@@ -106,7 +106,7 @@ impl Fetch {
     pub(crate) fn file(&self, runner: &Runner<'_>, address: &str, name: &str) -> Result<(), Failure> {
         let mut command = self.command("/usr/lib/apt/apt-helper")?;
         command.args(["-q", "download-file", address]).arg(self.sandbox_path.join(name));
-        runner.run(Phase::Resolve, &mut command)
+        runner.run(ImagePhase::Resolve, &mut command)
     }
 
     /// Fetches the package lists of the suites in [`SOURCES`], verified with the caller's keys, or else with the tree's
@@ -118,7 +118,7 @@ impl Fetch {
         std::fs::create_dir_all(&lists).context("creating", &lists)?;
         let mut update = self.command("apt-get")?;
         update.args(["-q", "--error-on=any", "update"]);
-        runner.run(Phase::Install, &mut update)
+        runner.run(ImagePhase::Install, &mut update)
     }
 
     /// Copies the keys that the caller names, or else those that a system trusts for archives and those of its accepted
@@ -161,7 +161,7 @@ impl Fetch {
             for file in some {
                 download.arg(&file.address).arg(self.sandbox_path.join(ARCHIVES).join(&file.name)).arg(&file.hash);
             }
-            runner.run(Phase::Install, &mut download)?;
+            runner.run(ImagePhase::Install, &mut download)?;
         }
         Ok(())
     }

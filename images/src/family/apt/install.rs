@@ -11,7 +11,7 @@ use crate::error::{Context, Failure, ImageErrorKind};
 use crate::family::folder;
 use crate::family::install::Install;
 use crate::package::ExtraPackage;
-use crate::progress::Phase;
+use crate::progress::ImagePhase;
 use crate::runner::Runner;
 use crate::tree;
 use model::release::Release;
@@ -31,7 +31,7 @@ pub(crate) fn install(runner: &Runner<'_>, install: &Install<'_>, fetch: Option<
     let mut words: Vec<String> = install.required.iter().map(ToString::to_string).collect();
     words.extend(offer(&archives, install.packages)?);
     let mounts = [programs::lists(&lists), programs::archives(&archives)];
-    let printed = runner.output(Phase::Install, apt_get(tree, &mounts, &words)?.arg("--print-uris"))?;
+    let printed = runner.output(ImagePhase::Install, apt_get(tree, &mounts, &words)?.arg("--print-uris"))?;
     let text = std::fs::read_to_string(&sources).context("reading", &sources)?;
     let downloads = fetch::downloads(&printed, &fetch::mirrors_of(&text))?;
     // The release's apt could write to the directory, so it is recreated before anything is fetched into it or
@@ -42,7 +42,7 @@ pub(crate) fn install(runner: &Runner<'_>, install: &Install<'_>, fetch: Option<
         Some(fetch) => fetch.packages(runner, &downloads)?,
         None => return Err(ImageErrorKind::NotCached.into()),
     }
-    runner.run(Phase::Install, &mut apt_get(tree, &mounts, &words)?)?;
+    runner.run(ImagePhase::Install, &mut apt_get(tree, &mounts, &words)?)?;
     drop(scaffold);
     std::fs::remove_dir_all(&archives).context("removing", &archives)?;
     tidy(tree)

@@ -5,7 +5,7 @@ use crate::error::Failure;
 use crate::family::installed;
 use crate::family::offered::{self, Offered};
 use crate::manifest::{PackageOrigin, PathOwner};
-use crate::progress::Phase;
+use crate::progress::ImagePhase;
 use crate::runner::Runner;
 use crate::tree;
 use model::package::{Package, PackageVersion};
@@ -29,7 +29,7 @@ pub(crate) fn origins(
     // The tree has no cache of the lists, and needs none.
     policy.args(["-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache="]);
     policy.args(["policy", "--"]).args(packages.iter().map(|package| package.name.as_str()));
-    Ok(offered::origins(packages, &parse_policy(&runner.output(Phase::Record, &mut policy)?)))
+    Ok(offered::origins(packages, &parse_policy(&runner.output(ImagePhase::Record, &mut policy)?)))
 }
 
 /// Reads the suites of every version from `apt-cache policy`; hosts are never read.

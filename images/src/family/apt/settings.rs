@@ -2,7 +2,7 @@
 
 use crate::error::{Failure, ImageErrorKind};
 use crate::family::credentials::PROXY_VARIABLES;
-use crate::progress::Phase;
+use crate::progress::ImagePhase;
 use crate::runner::{Runner, tied};
 
 /// Ubuntu offers an update to some machines first, chosen by a number that apt computes for each machine: an image gets
@@ -21,7 +21,7 @@ impl AptSettings {
     /// Reads the machine's proxy settings; a machine without apt has none.
     pub(crate) fn of_machine(runner: &Runner<'_>, accept_expired: bool) -> Result<AptSettings, Failure> {
         let dump = runner
-            .output(Phase::Resolve, tied("apt-config").args(["dump", "--no-empty", "--format", "%F\t%v%n"]))
+            .output(ImagePhase::Resolve, tied("apt-config").args(["dump", "--no-empty", "--format", "%F\t%v%n"]))
             .or_else(|failure| match failure.cause {
                 ImageErrorKind::Cancelled | ImageErrorKind::DeadlineExceeded { .. } => Err(failure),
                 _ => Ok(String::new()),

@@ -11,7 +11,7 @@ use crate::family::download::{self, DownloadRequest};
 use crate::family::install::{Install, OVER};
 use crate::family::offered::OfferedFile;
 use crate::family::{self, folder, repository_list};
-use crate::progress::Phase;
+use crate::progress::ImagePhase;
 use crate::runner::Runner;
 use crate::tree;
 use operator::process::sandbox::{BindMount, Network};
@@ -54,17 +54,17 @@ pub(super) fn bootstrap(job: &Job<'_>, tree: &Path) -> Result<(), Failure> {
     let mut pacman = family::of_machine(job.folder, Network::None, PROGRAM, ARCHIVES)?;
     pacman.arg("--root").arg(sandbox_path.join("empty")).arg("--dbpath").arg(sandbox_path.join("empty/db"));
     pacman.arg("--config").arg(sandbox_path.join(ARCHIVES).join(CONFIGURATION));
-    let printed = job.runner.output(Phase::Bootstrap, print(&mut pacman, "--sync").args(["--", BASE]))?;
+    let printed = job.runner.output(ImagePhase::Bootstrap, print(&mut pacman, "--sync").args(["--", BASE]))?;
     std::fs::remove_dir_all(&empty).context("removing", &empty)?;
     let packages =
-        job.fetch(Phase::Bootstrap, &database::to_fetch(&printed, &database::offered(&job.folder.join(SYNC))?)?)?;
+        job.fetch(ImagePhase::Bootstrap, &database::to_fetch(&printed, &database::offered(&job.folder.join(SYNC))?)?)?;
     // Nothing in the packages has run so far.
     for name in &packages {
         base::archive::unpack(job.runner, &job.folder.join(ARCHIVES).join(name), tree)?;
     }
     let root = tree::open(tree)?;
     OF_PACKAGES.iter().try_for_each(|file| tree::remove(&root, file))?;
-    job.put(Phase::Bootstrap, tree, &packages, true)
+    job.put(ImagePhase::Bootstrap, tree, &packages, true)
 }
 
 /// Installs packages in a tree, and upgrades existing ones; offline nothing is fetched.
@@ -76,21 +76,21 @@ pub(super) fn install(job: &Job<'_>, install: &Install<'_>) -> Result<(), Failur
     if !names.is_empty() {
         let mut pacman = job.pacman(install.tree)?;
         print(&mut pacman, "--sync").arg("--sysupgrade").arg("--needed").arg("--").args(&names);
-        printed += &job.runner.output(Phase::Install, &mut pacman)?;
+        printed += &job.runner.output(ImagePhase::Install, &mut pacman)?;
     }
     if !local.is_empty() {
         let mut pacman = job.pacman(install.tree)?;
         print(&mut pacman, "--upgrade").arg("--").args(local.iter().map(|name| over.join(name)));
-        printed += &job.runner.output(Phase::Install, &mut pacman)?;
+        printed += &job.runner.output(ImagePhase::Install, &mut pacman)?;
     }
     let to_fetch = database::to_fetch(&printed, &database::offered(&job.folder.join(SYNC))?)?;
     if job.offline && !to_fetch.is_empty() {
         return Err(ImageErrorKind::NotCached.into());
     }
-    let mut packages = job.fetch(Phase::Install, &to_fetch)?;
+    let mut packages = job.fetch(ImagePhase::Install, &to_fetch)?;
     // A candidate replaces the repositories' package of its name.
     packages.extend(local);
-    job.put(Phase::Install, install.tree, &packages, false)?;
+    job.put(ImagePhase::Install, install.tree, &packages, false)?;
     // Left in an OCI image that Docker has run.
     tree::remove(&tree::open(install.tree)?, "/.dockerenv")
 }
@@ -138,7 +138,7 @@ impl Job<'_> {
     }
 
     /// Fetches packages with their signatures, and checks their hashes and signatures; returns the files' names.
-    fn fetch(&self, phase: Phase, offered: &[OfferedFile]) -> Result<Vec<String>, Failure> {
+    fn fetch(&self, phase: ImagePhase, offered: &[OfferedFile]) -> Result<Vec<String>, Failure> {
         let servers = sources::written(self.folder)?;
         let mut files = Vec::new();
         for one in offered {
@@ -172,7 +172,7 @@ impl Job<'_> {
     }
 
     /// Installs packages with the tree's own pacman, without a network.
-    fn put(&self, phase: Phase, tree: &Path, packages: &[String], over_all: bool) -> Result<(), Failure> {
+    fn put(&self, phase: ImagePhase, tree: &Path, packages: &[String], over_all: bool) -> Result<(), Failure> {
         let root = tree::open(tree)?;
         tree::devices(&root)?;
         if !packages.is_empty() {

@@ -6,7 +6,7 @@
 use super::KEPT;
 use crate::error::{Context as _, Failure, ImageErrorKind};
 use crate::family;
-use crate::progress::Phase;
+use crate::progress::ImagePhase;
 use crate::runner::Runner;
 use crate::tree;
 use model::package::is_plain;
@@ -87,7 +87,7 @@ fn copy_named_keys(runner: &Runner<'_>, folder: &Path, files: &[PathBuf]) -> Res
         std::fs::write(&keyring, std::fs::read(file).context("reading the key", file)?).context("writing", &keyring)?;
         let mut show = command(folder)?;
         show.args(["--show-keys", "--with-colons"]).arg(family::sandbox_path(folder).join(file_name(".gpg")));
-        let trusted = trusted(&runner.output(Phase::Resolve, &mut show)?);
+        let trusted = trusted(&runner.output(ImagePhase::Resolve, &mut show)?);
         let path = folder.join(file_name("-trusted"));
         std::fs::write(&path, trusted).context("writing", &path)?;
     }
@@ -127,7 +127,7 @@ fn fingerprints(file: &Path) -> Result<Vec<String>, Failure> {
 ///
 /// # Errors
 /// [`ImageErrorKind::Untrusted`], naming the file and the key.
-pub(super) fn verify(runner: &Runner<'_>, folder: &Path, phase: Phase, name: &str) -> Result<(), Failure> {
+pub(super) fn verify(runner: &Runner<'_>, folder: &Path, phase: ImagePhase, name: &str) -> Result<(), Failure> {
     let sandbox_path = family::sandbox_path(folder);
     let mut verify = command(folder)?;
     verify
@@ -195,7 +195,7 @@ fn gpg(
     arguments: impl FnOnce(&mut Command) -> &mut Command,
 ) -> Result<(), Failure> {
     let mut gpg = command(folder)?;
-    runner.run(Phase::Resolve, arguments(&mut gpg))
+    runner.run(ImagePhase::Resolve, arguments(&mut gpg))
 }
 
 fn command(folder: &Path) -> Result<Command, Failure> {

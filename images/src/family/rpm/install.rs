@@ -4,7 +4,7 @@ use super::workspace::{self, MODULES, Workspace};
 use crate::error::{Context as _, Failure, ImageErrorKind};
 use crate::family::folder;
 use crate::family::install::{Install, OVER};
-use crate::progress::Phase;
+use crate::progress::ImagePhase;
 use crate::runner::Runner;
 use crate::tree;
 use model::package::PackageName;
@@ -36,13 +36,13 @@ pub(super) fn bootstrap(
     std::fs::create_dir(tree).context("creating", tree)?;
     let words: Vec<String> = base.iter().map(ToString::to_string).collect();
     let modules = workspace.enable(runner, Network::Machine, modules)?;
-    let packages = fetch(runner, workspace, Network::Machine, folder, &words, Phase::Bootstrap)?;
+    let packages = fetch(runner, workspace, Network::Machine, folder, &words, ImagePhase::Bootstrap)?;
     // Nothing in the packages is run, neither scripts nor triggers nor this machine's plugins.
     let mut rpm = workspace.command(Network::None, "rpm")?;
     rpm.arg(format!("--root={}", workspace.sandbox_path("rootfs").display())).arg(format!("--dbpath={UNPACKED}"));
     rpm.args(["--install", "--noscripts", "--notriggers", "--noplugins", "--nosignature"]);
     rpm.args(packages.iter().map(|name| workspace.sandbox_path(ARCHIVES).join(name)));
-    runner.run(Phase::Bootstrap, &mut rpm)?;
+    runner.run(ImagePhase::Bootstrap, &mut rpm)?;
     let root = tree::open(tree)?;
     tree::remove(&root, UNPACKED)?;
     tree::devices(&root)?;
@@ -50,7 +50,7 @@ pub(super) fn bootstrap(
         tree::write(&root, &format!("{MODULES}/{name}"), 0o644, content)?;
     }
     // The tree's own rpm has no database yet, so it installs all packages again over their files, with their scripts.
-    put(runner, folder, tree, &packages, Phase::Bootstrap)
+    put(runner, folder, tree, &packages, ImagePhase::Bootstrap)
 }
 
 /// Installs packages in a tree; offline nothing is fetched.
@@ -72,7 +72,7 @@ pub(super) fn install(
         local.push(copy);
     }
     let modules = workspace.enable(runner, network, modules)?;
-    let fetched = fetch(runner, workspace, network, folder, &words, Phase::Install);
+    let fetched = fetch(runner, workspace, network, folder, &words, ImagePhase::Install);
     let mut packages = fetched.map_err(|failure| match failure.cause {
         ImageErrorKind::MirrorUnreachable { .. } | ImageErrorKind::NoSuchRelease { .. } if offline => {
             ImageErrorKind::NotCached.into()
@@ -90,7 +90,7 @@ pub(super) fn install(
         std::fs::rename(folder.join(LOCAL).join(&name), &to).context("moving", &to)?;
         packages.push(name);
     }
-    put(runner, folder, tree, &packages, Phase::Install)?;
+    put(runner, folder, tree, &packages, ImagePhase::Install)?;
     let local_folder = folder.join(LOCAL);
     if local_folder.exists() {
         std::fs::remove_dir_all(&local_folder).context("removing", &local_folder)?;
@@ -109,7 +109,7 @@ fn fetch(
     network: Network,
     folder: &Path,
     words: &[String],
-    phase: Phase,
+    phase: ImagePhase,
 ) -> Result<Vec<String>, Failure> {
     let archives = folder.join(ARCHIVES);
     folder::make_empty(&archives, &[])?;
@@ -132,7 +132,7 @@ fn verify(
     workspace: &Workspace,
     folder: &Path,
     packages: &[String],
-    phase: Phase,
+    phase: ImagePhase,
 ) -> Result<(), Failure> {
     let keyring = workspace.sandbox_path("keyring");
     let rpmkeys = || {
@@ -154,7 +154,7 @@ fn verify(
 }
 
 /// Installs packages with the tree's own rpm, without a network, and without checking the signatures again.
-fn put(runner: &Runner<'_>, folder: &Path, tree: &Path, packages: &[String], phase: Phase) -> Result<(), Failure> {
+fn put(runner: &Runner<'_>, folder: &Path, tree: &Path, packages: &[String], phase: ImagePhase) -> Result<(), Failure> {
     let archives = folder.join(ARCHIVES);
     if !packages.is_empty() {
         let root = tree::open(tree)?;

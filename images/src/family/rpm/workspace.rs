@@ -7,7 +7,7 @@
 use crate::error::{Context as _, Failure};
 use crate::family::folder::PrivateFolder;
 use crate::family::{self, credentials::Login, installed};
-use crate::progress::Phase;
+use crate::progress::ImagePhase;
 use crate::runner::Runner;
 use crate::tree;
 use model::release::Release;
@@ -124,7 +124,7 @@ impl Workspace {
 
     /// Fetches the current indexes; dnf verifies each part by its hash, and the whole if it is signed.
     pub(super) fn refresh(&self, runner: &Runner<'_>) -> Result<(), Failure> {
-        runner.run(Phase::Resolve, self.dnf(Network::Machine)?.args(["makecache", "--refresh"]))
+        runner.run(ImagePhase::Resolve, self.dnf(Network::Machine)?.args(["makecache", "--refresh"]))
     }
 
     /// Enables modules, as a system would; returns the files that record this.
@@ -137,7 +137,7 @@ impl Workspace {
         if modules.is_empty() {
             return Ok(Vec::new());
         }
-        runner.run(Phase::Install, self.dnf(network)?.args(["module", "enable"]).args(modules))?;
+        runner.run(ImagePhase::Install, self.dnf(network)?.args(["module", "enable"]).args(modules))?;
         let root = tree::open(&self.private.path().join("root"))?;
         let folder = Path::new(MODULES);
         let names = root.list(folder).map_err(tree::failed)?;

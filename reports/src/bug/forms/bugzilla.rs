@@ -2,14 +2,14 @@
 //! (<https://bugzilla.readthedocs.io/en/latest/api/core/v1/bug.html#create-bug>).
 
 use super::plain;
-use crate::bug::sections::Report;
+use crate::bug::sections::BugReport;
 use serde_json::json;
 
 /// Maximum length of a summary, in characters.
 const SUMMARY: usize = 255;
 
 /// Returns the fields, as JSON.
-pub(super) fn fields(report: &Report<'_>) -> serde_json::Result<String> {
+pub(super) fn fields(report: &BugReport<'_>) -> serde_json::Result<String> {
     let failed = report.failed;
     let component = report.package().source.map_or(failed.failure.component.name().to_owned(), String::from);
     let fields = json!({

@@ -4,7 +4,7 @@
 
 use super::plain;
 use crate::bug::fixed_upstream::upstream_fix;
-use crate::bug::sections::Report;
+use crate::bug::sections::BugReport;
 
 /// Returns the headers of a plain text mail.
 fn headers(to: &str, subject: &str) -> String {
@@ -21,7 +21,7 @@ fn ascii(text: &str) -> String {
 }
 
 /// Writes Debian's mail (<https://www.debian.org/Bugs/Reporting>): the pseudo-headers are the body's first lines.
-pub(super) fn debian(report: &Report<'_>) -> String {
+pub(super) fn debian(report: &BugReport<'_>) -> String {
     let package = report.package();
     let mut pseudo = Vec::new();
     match package.name() {
@@ -42,7 +42,7 @@ pub(super) fn debian(report: &Report<'_>) -> String {
 
 /// Returns the bug's tags (<https://www.debian.org/Bugs/Developer#tags>): the release's own tag, which limits the bug
 /// to this release, if another one is known to work; and the tag for a bug that is fixed upstream.
-fn tags<'r>(report: &Report<'r>) -> Vec<&'r str> {
+fn tags<'r>(report: &BugReport<'r>) -> Vec<&'r str> {
     let failed = report.failed;
     let own = &failed.release.version;
     let works_elsewhere = failed.works_in().iter().any(|one| one.release != *own);
@@ -51,7 +51,7 @@ fn tags<'r>(report: &Report<'r>) -> Vec<&'r str> {
 }
 
 /// Writes Launchpad's mail (<https://help.launchpad.net/Bugs/EmailInterface>): commands begin with a blank.
-pub(super) fn launchpad(report: &Report<'_>) -> String {
+pub(super) fn launchpad(report: &BugReport<'_>) -> String {
     let distro = &report.failed.release.distro;
     let affects = match report.package().source {
         Some(source) => format!(" affects {distro}/{source}"),

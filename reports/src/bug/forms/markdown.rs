@@ -2,7 +2,7 @@
 
 use crate::bug::form::Form;
 use crate::bug::route::{Owner, Ruling};
-use crate::bug::sections::{Block, Report, Section};
+use crate::bug::sections::{Block, BugReport, Section};
 use crate::views::markdown::{escape, fence};
 
 /// A heading with its sections.
@@ -35,7 +35,7 @@ const KATA: &[Head] = &[
 ];
 
 /// Returns the issue; its first line is its title.
-pub(super) fn issue(report: &Report<'_>, form: Form) -> String {
+pub(super) fn issue(report: &BugReport<'_>, form: Form) -> String {
     let heads = match (form, report.route.ruling) {
         (Form::Kata, _) => Some(KATA),
         (_, Ruling::Bug(Owner::Upstream)) => Some(QEMU),

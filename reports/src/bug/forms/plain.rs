@@ -1,12 +1,12 @@
 //! Plain text of a report, for mail and for a Bugzilla's description.
 
-use crate::bug::sections::{Block, Report, Section};
+use crate::bug::sections::{Block, BugReport, Section};
 
 /// Columns of prose: a quoted line still fits on 80.
 const WIDTH: usize = 76;
 
 /// Returns the sections, each with its heading.
-pub(super) fn body(report: &Report<'_>) -> String {
+pub(super) fn body(report: &BugReport<'_>) -> String {
     let mut out = String::new();
     for (section, blocks) in report.sections() {
         out.push_str(&head(section));

@@ -1,7 +1,7 @@
 use super::*;
 use crate::journal::Event;
 use crate::sample::{self, BLK, RENAME, TDX, cell, fail, judged, recorded, run};
-use crate::standing::{Change, Effect, Standings, Weight};
+use crate::standing::{Change, Effect, Standings, TestWeight};
 use model::known_issues::KnownIssuesFile;
 use model::package_manager::PackageManager;
 use model::verified::VerifiedEntry;
@@ -67,7 +67,7 @@ fn an_expected_failure_is_excused_by_its_known_issue() {
         assert_eq!((standing.change, standing.effect), (Change::Known, Effect::None));
         let last = FinalOutcome::of([&fail(Component::Virtiofsd, "a reader saw neither name")]).unwrap();
         let why = "known issue neither-name of virtiofsd, https://bugs.example/1 (owner somebody, until 2027-01-31)";
-        assert_eq!(compared.cells[0].weight("go-3.29", RENAME, &last), Weight::Excused(why.to_owned()));
+        assert_eq!(compared.cells[0].weight("go-3.29", RENAME, &last), TestWeight::Excused(why.to_owned()));
         let words = format!("{why}: expected failure of {RENAME} in {}", cell("13"));
         assert_eq!(compared.issues[0].words(), Some(words));
     }

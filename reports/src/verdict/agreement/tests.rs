@@ -112,7 +112,7 @@ fn only_container_records_of_the_same_packages_confirm() {
 fn a_cause_shortened_in_the_record_matches_the_full_one() {
     let observed = format!("refused: {}", "a long reason ".repeat(40));
     let cause = signature::recorded_cause(Component::Kernel, &observed, &NESTED.parse().unwrap());
-    let recorded: BTreeSet<Failed> = recorded_failure(&cause).into_iter().collect();
+    let recorded: BTreeSet<FailureId> = recorded_failure(&cause).into_iter().collect();
     let counts = |observed: &str| {
         let failure = Outcome::Fail(signed(Failure::new(Component::Kernel, observed)));
         let repeated = [(NESTED.parse().unwrap(), Repetition::Failed)].into();

@@ -2,7 +2,7 @@
 
 use super::{RunFiles, clean};
 use crate::run::{Attempt, TestRun, last_words};
-use crate::standing::{CellStanding, Effect, Weight};
+use crate::standing::{CellStanding, Effect, TestWeight};
 use crate::verdict::FinalOutcome;
 use crate::views::wording::{self, relevant};
 use model::test_id::TestId;
@@ -39,15 +39,15 @@ impl<'a> Cases<'a> {
             return case(&instance.test, class, skipped("untested", "never ran"), 0);
         };
         let mut status = match (self.cell.weight(self.profile, &instance.test, &last), &last.outcome) {
-            (Weight::Failure, Outcome::Fail(failure)) => {
+            (TestWeight::Failure, Outcome::Fail(failure)) => {
                 let message = format!("{}\n{}", failure.observed, self.turns(&instance.test));
                 non_success(NonSuccessKind::Failure, failure.component.name(), &message)
             }
-            (Weight::Error(why), _) => unjudged("error", &why, self.tolerates_gaps),
-            (Weight::Excused(why), outcome) => excused(&why, &wording::detail(outcome)),
+            (TestWeight::Error(why), _) => unjudged("error", &why, self.tolerates_gaps),
+            (TestWeight::Excused(why), outcome) => excused(&why, &wording::detail(outcome)),
             (_, Outcome::Skip { reason }) => skipped("skip", reason),
             (_, Outcome::Blocked { by }) => skipped("blocked", &self.blocked(by)),
-            (Weight::Nothing | Weight::Failure, _) => TestCaseStatus::success(),
+            (TestWeight::Nothing | TestWeight::Failure, _) => TestCaseStatus::success(),
         };
         // The attempt that counts is the status itself; other unsuccessful attempts are its reruns.
         let counts = instance.attempts.iter().rposition(|a| a.outcome == last.outcome);

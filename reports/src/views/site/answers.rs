@@ -3,7 +3,7 @@
 use super::address::{self, Page};
 use super::filters::filters;
 use super::page::{Here, class, kata, scroll};
-use super::{Put, Site, SiteRelease, parts};
+use super::{Put, Website, SiteRelease, parts};
 use crate::matrix::ProfileHead;
 use crate::standing::ReleaseAnswer;
 use maud::{Markup, html};
@@ -12,7 +12,7 @@ use std::io;
 
 /// Returns the profiles of the first and of the second table: the second has those that upstream has ended, unless
 /// there are no others.
-pub(super) fn profiles<'s>(site: &'s Site<'_>) -> (Vec<&'s ProfileHead>, Vec<&'s ProfileHead>) {
+pub(super) fn profiles<'s>(site: &'s Website<'_>) -> (Vec<&'s ProfileHead>, Vec<&'s ProfileHead>) {
     let (maintained, ended): (Vec<_>, Vec<_>) = site.profiles.iter().partition(|profile| profile.maintained);
     if maintained.is_empty() { (ended, maintained) } else { (maintained, ended) }
 }
@@ -67,7 +67,7 @@ pub(super) fn table(here: &Here<'_>, id: &str, profiles: &[&ProfileHead], rows: 
 }
 
 /// Writes the answers to pages of their own, for an index without room for them.
-pub(super) fn put(site: &Site<'_>, put: &mut Put<'_>) -> io::Result<()> {
+pub(super) fn put(site: &Website<'_>, put: &mut Put<'_>) -> io::Result<()> {
     let all: Vec<&ProfileHead> = site.profiles.iter().collect();
     parts::put(
         site,

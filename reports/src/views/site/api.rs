@@ -6,7 +6,7 @@
 
 use super::address::{self, Page};
 use super::badge::{self, Badge};
-use super::{Put, Site, SiteCell, SiteRelease};
+use super::{Put, Website, SiteCell, SiteRelease};
 use crate::journal::CellId;
 use crate::matrix::ProfileHead;
 use crate::views::json::{AnswerView, ChangeView, answer, change};
@@ -168,7 +168,7 @@ struct FoundChange<'a> {
 }
 
 /// Writes all documents.
-pub(super) fn put(site: &Site<'_>, put: &mut Put<'_>) -> io::Result<()> {
+pub(super) fn put(site: &Website<'_>, put: &mut Put<'_>) -> io::Result<()> {
     put_json(put, "index.json", &index(site))?;
     put_json(put, "changes.json", &changes(site))?;
     for release in &site.releases {
@@ -207,7 +207,7 @@ fn page(from: &str, page: Page<'_>) -> String {
     address::relative(&format!("{FOLDER}/{from}"), &page.path())
 }
 
-fn index<'s>(site: &'s Site<'_>) -> IndexDocument<'s> {
+fn index<'s>(site: &'s Website<'_>) -> IndexDocument<'s> {
     let release = |release: &'s SiteRelease| {
         let id = site.id(release)?;
         Some(ReleaseView {
@@ -243,7 +243,7 @@ fn index<'s>(site: &'s Site<'_>) -> IndexDocument<'s> {
     }
 }
 
-fn changes<'s>(site: &'s Site<'_>) -> ChangesDocument<'s> {
+fn changes<'s>(site: &'s Website<'_>) -> ChangesDocument<'s> {
     let found = site.changes.iter().filter_map(|found| {
         let run = site.runs.get(found.run)?;
         Some(FoundChange {
@@ -255,7 +255,7 @@ fn changes<'s>(site: &'s Site<'_>) -> ChangesDocument<'s> {
     ChangesDocument { schema: SCHEMA, changes: found.collect() }
 }
 
-fn release_document<'s>(site: &'s Site<'_>, id: &'s CellId, release: &'s SiteRelease) -> ReleaseDocument<'s> {
+fn release_document<'s>(site: &'s Website<'_>, id: &'s CellId, release: &'s SiteRelease) -> ReleaseDocument<'s> {
     let from = of_release(id);
     let cell = |place: &usize| {
         let id = &site.cells.get(*place)?.id;
@@ -285,7 +285,7 @@ fn release_document<'s>(site: &'s Site<'_>, id: &'s CellId, release: &'s SiteRel
     }
 }
 
-fn cell_document<'s>(site: &'s Site<'_>, cell: &'s SiteCell<'_>) -> CellDocument<'s> {
+fn cell_document<'s>(site: &'s Website<'_>, cell: &'s SiteCell<'_>) -> CellDocument<'s> {
     let verdict = |known: &'s super::Known| VerdictView {
         verdict: known.verdict,
         basis: known.basis,

@@ -1,7 +1,7 @@
 //! Badges for shields.io's endpoint: the answer for a release and a profile.
 
 use crate::matrix::ProfileHead;
-use crate::standing::{Answer, ReleaseAnswer};
+use crate::standing::{CanRun, ReleaseAnswer};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -19,10 +19,10 @@ pub(crate) struct Badge {
 /// Returns the badge of an answer.
 pub(super) fn of(release: &str, profile: &ProfileHead, answer: &ReleaseAnswer) -> Badge {
     let (word, color) = match answer.answer {
-        Answer::Yes => ("yes", "brightgreen"),
-        Answer::With(_) => ("yes, with a component brought along", "yellow"),
-        Answer::No(_) => ("no", "red"),
-        Answer::NotKnown => ("not known yet", "lightgrey"),
+        CanRun::Yes => ("yes", "brightgreen"),
+        CanRun::With(_) => ("yes, with a component brought along", "yellow"),
+        CanRun::No(_) => ("no", "red"),
+        CanRun::NotKnown => ("not known yet", "lightgrey"),
     };
     let basis = answer.basis.map(|basis| format!(", {basis}")).unwrap_or_default();
     Badge {

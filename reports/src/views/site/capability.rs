@@ -2,7 +2,7 @@
 
 use super::address::Page;
 use super::page::{Here, document, legend, scroll, verdict};
-use super::{Put, Site, SiteCell, parts};
+use super::{Put, Website, SiteCell, parts};
 use crate::standing::is_main;
 use maud::{Markup, html};
 use model::verified::Verdict;
@@ -11,7 +11,7 @@ use suites::capability::{Capability, Tier};
 use suites::catalogue::Test;
 
 /// Writes a page for each capability, and the list of all.
-pub(super) fn put(site: &Site<'_>, put: &mut Put<'_>) -> io::Result<()> {
+pub(super) fn put(site: &Website<'_>, put: &mut Put<'_>) -> io::Result<()> {
     for capability in Capability::ALL {
         one(site, *capability, put)?;
     }
@@ -49,7 +49,7 @@ fn weight(capability: Capability) -> &'static str {
     }
 }
 
-fn one(site: &Site<'_>, capability: Capability, put: &mut Put<'_>) -> io::Result<()> {
+fn one(site: &Website<'_>, capability: Capability, put: &mut Put<'_>) -> io::Result<()> {
     let is_said = |cell: &&SiteCell<'_>| {
         let known = cell.rows.values().filter_map(|row| row.capabilities.get(&capability));
         known.into_iter().any(|known| known.verdict != Verdict::NotApplicable)

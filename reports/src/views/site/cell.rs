@@ -5,7 +5,7 @@ use super::evidence;
 use super::known::Why;
 use super::page::{Here, MOST, document, fitting, left_out, legend, mark, message, scroll, time};
 use super::results;
-use super::{Put, Site, SiteCell};
+use super::{Put, Website, SiteCell};
 use crate::matrix::ProfileHead;
 use crate::standing::{CellStanding, is_main};
 use crate::views::marks::Marks;
@@ -19,7 +19,7 @@ use suites::capability::Capability;
 use suites::outcome::Component;
 
 /// Writes the page of a cell.
-pub(super) fn put(site: &Site<'_>, cell: &SiteCell<'_>, put: &mut Put<'_>) -> io::Result<()> {
+pub(super) fn put(site: &Website<'_>, cell: &SiteCell<'_>, put: &mut Put<'_>) -> io::Result<()> {
     let here = Here::new(site, Page::Cell(&cell.id));
     let title = format!("{} {} ({}, {})", cell.id.distro, cell.id.release, cell.id.arch, cell.id.environment);
     // The verdicts, which all links lead to, are always complete; messages get the remaining room.
@@ -46,7 +46,7 @@ pub(super) fn put(site: &Site<'_>, cell: &SiteCell<'_>, put: &mut Put<'_>) -> io
 }
 
 /// Names the run that the tests belong to.
-fn by_run(site: &Site<'_>, cell: &SiteCell<'_>) -> Markup {
+fn by_run(site: &Website<'_>, cell: &SiteCell<'_>) -> Markup {
     let run = cell.run.and_then(|run| site.runs.get(run)).filter(|_| !site.is_run);
     html! {
         p.muted {

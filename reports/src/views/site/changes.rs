@@ -2,7 +2,7 @@
 
 use super::address::Page;
 use super::page::{Here, message, time};
-use super::{Put, Site, SiteChange, parts};
+use super::{Put, Website, SiteChange, parts};
 use crate::standing::Effect;
 use maud::{Markup, html};
 use std::io;
@@ -39,7 +39,7 @@ pub(super) fn item(here: &Here<'_>, change: &SiteChange<'_>) -> Markup {
 }
 
 /// Writes the page of all changes.
-pub(super) fn put(site: &Site<'_>, put: &mut Put<'_>) -> io::Result<()> {
+pub(super) fn put(site: &Website<'_>, put: &mut Put<'_>) -> io::Result<()> {
     parts::put(
         site,
         put,

@@ -4,7 +4,7 @@
 //! a change has the same id whenever the site is made.
 
 use super::address::Page;
-use super::{Site, SiteChange, SiteRow};
+use super::{Website, SiteChange, SiteRow};
 use crate::redact::one_line;
 use crate::standing::{Change, ChangeRow};
 use maud::{PreEscaped, html};
@@ -16,7 +16,7 @@ const MOST: usize = 100;
 const MAX_TEXT: usize = 600;
 
 /// Returns the feed of a site.
-pub(super) fn render(site: &Site<'_>) -> String {
+pub(super) fn render(site: &Website<'_>) -> String {
     let entries: Vec<&SiteChange<'_>> = site.changes.iter().filter(|change| is_news(&change.row)).take(MOST).collect();
     let page = html! {
         (PreEscaped("<?xml version=\"1.0\" encoding=\"utf-8\"?>\n"))
@@ -43,7 +43,7 @@ fn is_news(row: &ChangeRow<'_>) -> bool {
     }
 }
 
-fn entry(site: &Site<'_>, change: &SiteChange<'_>) -> PreEscaped<String> {
+fn entry(site: &Website<'_>, change: &SiteChange<'_>) -> PreEscaped<String> {
     let row = &change.row;
     let label = site.labels.of_id(row.cell);
     let run = site.runs.get(change.run);
@@ -65,7 +65,7 @@ fn entry(site: &Site<'_>, change: &SiteChange<'_>) -> PreEscaped<String> {
 }
 
 /// Returns the time when the newest run ended, or else the latest day of any result.
-fn updated(site: &Site<'_>) -> String {
+fn updated(site: &Website<'_>) -> String {
     if let Some(at) = site.runs.iter().filter(|run| run.is_shown()).filter_map(|run| run.at()).max() {
         return at.to_string();
     }

@@ -1,6 +1,6 @@
 //! Form with the filters that the script applies to rows.
 
-use super::Site;
+use super::Website;
 use super::page::{class, kata};
 use maud::{Markup, html};
 use model::verified::Verdict;
@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 type Select<'s> = (&'s str, &'s str, Vec<(String, String)>);
 
 /// Returns the fields for filtering a page's rows; without the script they are hidden.
-pub(super) fn filters(site: &Site<'_>, of_profiles: bool) -> Markup {
+pub(super) fn filters(site: &Website<'_>, of_profiles: bool) -> Markup {
     let words = |all: BTreeSet<&'static str>| all.into_iter().map(|word| (word.to_owned(), word.to_owned())).collect();
     let arches: Vec<(String, String)> = words(site.cells.iter().map(|cell| cell.id.arch.name()).collect());
     let environments = words(site.cells.iter().map(|cell| cell.id.environment.name()).collect());

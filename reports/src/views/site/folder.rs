@@ -36,7 +36,7 @@ pub enum SiteError {
 
 /// A summary of what was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Written {
+pub struct WrittenSite {
     /// The number of files.
     pub files: usize,
     /// The number of releases with any result.
@@ -57,7 +57,7 @@ pub fn write(
     catalogue: &[Test],
     profiles: &[Profile],
     dir: &Path,
-) -> Result<Written, SiteError> {
+) -> Result<WrittenSite, SiteError> {
     refuse_foreign(dir)?;
     let history = History::new(records, runs);
     let standings = history.standings();
@@ -70,7 +70,7 @@ pub fn write(
     folder.put(MARK, &format!("{FIRST}\n{names}")).map_err(failed)?;
     // The whole filesystem is synced at once, because syncing each file would take a minute.
     std::fs::File::open(new.path()).and_then(|folder| Ok(rustix::fs::syncfs(folder)?)).map_err(failed)?;
-    let written = Written {
+    let written = WrittenSite {
         files: folder.files.len(),
         releases: site.releases.len(),
         withheld: site.runs.iter().filter(|run| !run.withheld.is_empty()).count(),

@@ -1,7 +1,7 @@
 //! Combination of the records and runs, as if the runs had been written back.
 
 use super::package::Packages;
-use super::{Site, SiteCell, SiteChange, SiteRelease, SiteRun, by_id};
+use super::{Website, SiteCell, SiteChange, SiteRelease, SiteRun, by_id};
 use crate::journal::CellId;
 use crate::matrix::{CellReport, Matrix, ProfileHead};
 use crate::standing::{Change, ChangeRow, Recorded, ReleaseAnswer, Standings, recorded_answer};
@@ -111,7 +111,7 @@ pub(super) fn of_history<'a>(
     standings: &'a [Standings<'a>],
     catalogue: &'a [Test],
     profiles: &[Profile],
-) -> Site<'a> {
+) -> Website<'a> {
     let mut cells: BTreeMap<CellId, SiteCell<'a>> = BTreeMap::new();
     for (distro, entries) in &history.known {
         for entry in entries {
@@ -157,7 +157,7 @@ pub(super) fn of_history<'a>(
     let mut all = releases(&cells, |id| answers(&by_release, history.records, profiles, id));
     trends(&mut all, &cells, runs.iter().enumerate().filter(|(_, run)| run.is_shown()));
     let heads = heads(&cells, profiles);
-    Site {
+    Website {
         is_run: false,
         tests: by_id(catalogue),
         head: head(&cells, all.len(), runs.len()),

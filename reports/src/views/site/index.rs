@@ -4,7 +4,7 @@ use super::address::Page;
 use super::filters::filters;
 use super::matrix::Columns;
 use super::page::{Here, MOST, document, kata, legend};
-use super::{Put, Site, SiteChange, answers, changes, matrix};
+use super::{Put, Website, SiteChange, answers, changes, matrix};
 use crate::matrix::ProfileHead;
 use crate::standing::Effect;
 use maud::{Markup, PreEscaped, html};
@@ -14,7 +14,7 @@ use std::io;
 const CHANGES: usize = 20;
 
 /// Writes the index.
-pub(super) fn put(site: &Site<'_>, put: &mut Put<'_>) -> io::Result<()> {
+pub(super) fn put(site: &Website<'_>, put: &mut Put<'_>) -> io::Result<()> {
     let here = Here::new(site, Page::Index);
     let mut room = MOST;
     let title = "What Kata Containers finds in distros";
@@ -110,7 +110,7 @@ fn of_profile(here: &Here<'_>, profile: &ProfileHead, room: &mut usize) -> Marku
 }
 
 /// Lists the releases in the records that nobody has run.
-fn unrun(site: &Site<'_>) -> Markup {
+fn unrun(site: &Website<'_>) -> Markup {
     html! {
         @if !site.unrun.is_empty() {
             h2 #not-run { "Not run yet" }

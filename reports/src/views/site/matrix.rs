@@ -3,7 +3,7 @@
 use super::address::{self, Page};
 use super::filters::filters;
 use super::page::{Here, document, kata, legend, scroll, time, verdict};
-use super::{Put, Site, SiteCell, SiteRow, parts};
+use super::{Put, Website, SiteCell, SiteRow, parts};
 use crate::matrix::ProfileHead;
 use crate::standing::is_main;
 use maud::{Markup, html};
@@ -20,7 +20,7 @@ pub(super) enum Columns {
 }
 
 /// Returns the capabilities of a table.
-pub(super) fn columns(site: &Site<'_>, profile: &str, columns: Columns) -> Vec<Capability> {
+pub(super) fn columns(site: &Website<'_>, profile: &str, columns: Columns) -> Vec<Capability> {
     let mut all = site.columns(profile);
     all.retain(|capability| columns == Columns::All || is_main(*capability));
     all
@@ -72,7 +72,7 @@ pub(super) fn table(here: &Here<'_>, profile: &str, columns: &[Capability], rows
 }
 
 /// Writes the page of a profile, with its whole matrix.
-pub(super) fn put(site: &Site<'_>, profile: &ProfileHead, put: &mut Put<'_>) -> io::Result<()> {
+pub(super) fn put(site: &Website<'_>, profile: &ProfileHead, put: &mut Put<'_>) -> io::Result<()> {
     let columns = columns(site, &profile.name, Columns::All);
     let title = format!("{}: {}", profile.name, kata(profile));
     if columns.is_empty() {

@@ -6,7 +6,7 @@
 
 use super::address::Page;
 use super::page::{Here, scroll};
-use super::{Put, Site, SiteCell, parts};
+use super::{Put, Website, SiteCell, parts};
 use crate::component_package;
 use crate::installed::InstalledPackage;
 use crate::journal::CellId;
@@ -157,7 +157,7 @@ struct OnCell<'s> {
 type All<'s> = BTreeMap<String, BTreeMap<usize, OnCell<'s>>>;
 
 /// Writes a page for each source package, and the list of all.
-pub(super) fn put(site: &Site<'_>, put: &mut Put<'_>) -> io::Result<()> {
+pub(super) fn put(site: &Website<'_>, put: &mut Put<'_>) -> io::Result<()> {
     let all = all(site);
     for (source, cells) in &all {
         one(site, source, cells, put)?;
@@ -192,7 +192,7 @@ fn listed(here: &Here<'_>, source: &str, cells: &BTreeMap<usize, OnCell<'_>>) ->
     } }
 }
 
-fn all<'s>(site: &'s Site<'_>) -> All<'s> {
+fn all<'s>(site: &'s Website<'_>) -> All<'s> {
     let mut all = All::new();
     for (place, cell) in site.cells.iter().enumerate() {
         for (name, version) in versions(cell) {
@@ -228,7 +228,7 @@ fn versions<'s>(cell: &'s SiteCell<'_>) -> impl Iterator<Item = (&'s str, &'s st
     of_rows.chain(of_run.map(|(name, version)| (name.as_str(), version.as_str())))
 }
 
-fn one(site: &Site<'_>, source: &str, cells: &BTreeMap<usize, OnCell<'_>>, put: &mut Put<'_>) -> io::Result<()> {
+fn one(site: &Website<'_>, source: &str, cells: &BTreeMap<usize, OnCell<'_>>, put: &mut Put<'_>) -> io::Result<()> {
     parts::put(
         site,
         put,
@@ -276,7 +276,7 @@ fn row(here: &Here<'_>, cell: &SiteCell<'_>, on: &OnCell<'_>) -> Markup {
 }
 
 /// Lists the package's known issues.
-fn issues(site: &Site<'_>, source: &str) -> Markup {
+fn issues(site: &Website<'_>, source: &str) -> Markup {
     let issues: Vec<_> = site.issues().filter(|(_, issue)| issue.package.as_str() == source).collect();
     html! { @if !issues.is_empty() {
         h2 { "Known issues" }

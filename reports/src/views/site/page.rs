@@ -2,7 +2,7 @@
 
 use super::address::{self, Page};
 use super::known::Known;
-use super::{Site, SiteCell};
+use super::{Website, SiteCell};
 use crate::matrix::ProfileHead;
 use crate::redact::without_controls;
 use crate::views::marks::Marks;
@@ -28,12 +28,12 @@ const POLICY: &str =
 
 /// The current page, which links are relative to.
 pub(super) struct Here<'s> {
-    pub(super) site: &'s Site<'s>,
+    pub(super) site: &'s Website<'s>,
     path: String,
 }
 
 impl<'s> Here<'s> {
-    pub(super) fn new(site: &'s Site<'s>, page: Page<'_>) -> Here<'s> {
+    pub(super) fn new(site: &'s Website<'s>, page: Page<'_>) -> Here<'s> {
         Here { site, path: site.path(page) }
     }
 

@@ -2,7 +2,7 @@
 
 use super::address::{Page, part};
 use super::page::{Here, MOST, document};
-use super::{Put, Site};
+use super::{Put, Website};
 use maud::{Markup, PreEscaped, html};
 use std::io;
 
@@ -23,7 +23,7 @@ pub(super) fn split(rows: impl IntoIterator<Item = Markup>) -> Vec<String> {
 ///
 /// `head` is on the first page only; `list` puts rows into their table.
 pub(super) fn put(
-    site: &Site<'_>,
+    site: &Website<'_>,
     put: &mut Put<'_>,
     page: Page<'_>,
     title: &str,

@@ -3,7 +3,7 @@
 use super::address::Page;
 use super::answers::marked;
 use super::page::{Here, badge, document, kata, legend, scroll, time, verdict};
-use super::{Put, Site, SiteCell, SiteRelease};
+use super::{Put, Website, SiteCell, SiteRelease};
 use crate::journal::CellId;
 use crate::matrix::ProfileHead;
 use crate::standing::is_main;
@@ -15,7 +15,7 @@ use suites::capability::Capability;
 const RUNS: usize = 30;
 
 /// Writes the page of a release.
-pub(super) fn put(site: &Site<'_>, release: &SiteRelease, put: &mut Put<'_>) -> io::Result<()> {
+pub(super) fn put(site: &Website<'_>, release: &SiteRelease, put: &mut Put<'_>) -> io::Result<()> {
     let Some(id) = site.id(release) else { return Ok(()) };
     let here = Here::new(site, Page::Release(id));
     let cells: Vec<&SiteCell<'_>> = release.cells.iter().filter_map(|place| site.cells.get(*place)).collect();

@@ -3,7 +3,7 @@
 use super::address::Page;
 use super::page::{Here, scroll, time};
 use super::turns::{Turn, turns};
-use super::{Put, Site, SiteRun, parts};
+use super::{Put, Website, SiteRun, parts};
 use maud::{Markup, html};
 use model::verified::Verdict;
 use model::words::duration;
@@ -16,7 +16,7 @@ const REASONS: usize = 10;
 const TURNS: usize = 100;
 
 /// Writes the page of the runs.
-pub(super) fn put(site: &Site<'_>, put: &mut Put<'_>) -> io::Result<()> {
+pub(super) fn put(site: &Website<'_>, put: &mut Put<'_>) -> io::Result<()> {
     parts::put(
         site,
         put,
@@ -101,7 +101,7 @@ fn item(here: &Here<'_>, turn: &Turn<'_>) -> Markup {
 }
 
 /// Returns a run's name and day.
-fn named(site: &Site<'_>, run: usize) -> Markup {
+fn named(site: &Website<'_>, run: usize) -> Markup {
     let run = site.runs.get(run);
     html! { @if let Some(run) = run { "run " (run.standings.matrix.run) @if let Some(day) = run.day() { " of " (time(day)) } } }
 }

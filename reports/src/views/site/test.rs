@@ -2,7 +2,7 @@
 
 use super::address::Page;
 use super::page::{Here, scroll};
-use super::{Put, Site, SiteCell, parts, results};
+use super::{Put, Website, SiteCell, parts, results};
 use crate::redact::one_line;
 use crate::run::TestRun;
 use crate::views::{explain, wording};
@@ -34,7 +34,7 @@ struct Counts {
 }
 
 /// Writes a page for each test, and the list of all.
-pub(super) fn put(site: &Site<'_>, put: &mut Put<'_>) -> io::Result<()> {
+pub(super) fn put(site: &Website<'_>, put: &mut Put<'_>) -> io::Result<()> {
     let mut seen = seen(site);
     let mut counts = BTreeMap::new();
     for id in site.tests.keys() {
@@ -78,7 +78,7 @@ fn listed(here: &Here<'_>, test: &Test, counts: Option<Counts>) -> Markup {
 }
 
 /// Collects the results of each test.
-fn seen<'s>(site: &'s Site<'_>) -> BTreeMap<&'s str, Seen<'s>> {
+fn seen<'s>(site: &'s Website<'_>) -> BTreeMap<&'s str, Seen<'s>> {
     let mut all: BTreeMap<&str, Seen<'s>> = BTreeMap::new();
     for cell in &site.cells {
         let Some(report) = cell.report else {
@@ -121,7 +121,7 @@ impl Seen<'_> {
     }
 }
 
-fn one(site: &Site<'_>, test: &Test, seen: &Seen<'_>, put: &mut Put<'_>) -> io::Result<()> {
+fn one(site: &Website<'_>, test: &Test, seen: &Seen<'_>, put: &mut Put<'_>) -> io::Result<()> {
     let mut runs = seen.runs.clone();
     put_failures_first(&mut runs);
     parts::put(

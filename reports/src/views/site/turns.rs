@@ -5,7 +5,7 @@
 //! or showed with brought components do not count as turns. Other differences between the two runs are listed with the
 //! turn.
 
-use super::Site;
+use super::Website;
 use crate::journal::CellId;
 use crate::matrix::{CellReport, RunKata};
 use crate::package_change::differing;
@@ -51,7 +51,7 @@ type Key<'s> = (usize, &'s CellId, usize, Verdict, Verdict);
 type Found<'s> = (BTreeMap<Capability, Vec<&'s str>>, Decided<'s>, Decided<'s>);
 
 /// Returns all turns; those of the newest run come first.
-pub(super) fn turns<'s>(site: &'s Site<'_>) -> Vec<Turn<'s>> {
+pub(super) fn turns<'s>(site: &'s Website<'_>) -> Vec<Turn<'s>> {
     let mut last: BTreeMap<(&CellId, &str, Capability), Decided<'_>> = BTreeMap::new();
     let mut found: BTreeMap<Key<'_>, Found<'_>> = BTreeMap::new();
     // The runs are in order of time, the newest first.
@@ -87,7 +87,7 @@ fn is_clear(verdict: Verdict) -> bool {
 }
 
 /// Describes other differences between two runs' results for a cell.
-fn differs(site: &Site<'_>, then: &Decided<'_>, now: &Decided<'_>) -> Vec<String> {
+fn differs(site: &Website<'_>, then: &Decided<'_>, now: &Decided<'_>) -> Vec<String> {
     let mut all = Vec::new();
     let (katas_then, katas_now) = (&then.report.katas, &now.report.katas);
     if let (Some(then), Some(now)) = (&then.report.facts, &now.report.facts) {

@@ -52,8 +52,8 @@ fn installed(package: &str, version: &str) -> (PackageName, PackageVersion) {
     (package.parse().unwrap(), version.parse().unwrap())
 }
 
-fn own() -> Guest {
-    Guest::Own { kernel: None, initrd: "/boot/kata.img".into() }
+fn own() -> GuestKernel {
+    GuestKernel::Own { kernel: None, initrd: "/boot/kata.img".into() }
 }
 
 struct Case {
@@ -61,7 +61,7 @@ struct Case {
     profile: &'static str,
     kata: KataVersion,
     found: Inventory,
-    guest: Guest,
+    guest: GuestKernel,
     emulated: bool,
     force: bool,
     no_shared_fs: bool,
@@ -164,7 +164,7 @@ fn io_uring_is_avoided_only_where_it_does_not_work() {
 #[test]
 fn katas_own_kernel_is_left_alone_and_fit_for_production() {
     let mut case = Case::new(RECORD, "go-3.29");
-    case.guest = Guest::Kata;
+    case.guest = GuestKernel::Kata;
     let configuration = case.plan().unwrap();
     assert!(configuration.production, "upstream ships it");
     assert!(configuration.notes.iter().any(|n| n.about == "kernel" && n.text.contains("not the distro")));
@@ -298,7 +298,7 @@ fn an_unsupported_capability_is_refused_unless_forced() {
     let no_kernel = "      kernel.guest: {verdict: unsupported, causes: [{component: kernel, message: panics}]}\n";
     let mut case = Case::new(&format!("{RECORD}verified:\n{}", entry("go-3.29", "container", no_kernel)), "go-3.29");
     assert!(matches!(case.plan(), Err(PlanError::Unsupported { what: Capability::KernelGuest, .. })));
-    case.guest = Guest::Own { kernel: Some("/k".into()), initrd: "/i".into() };
+    case.guest = GuestKernel::Own { kernel: Some("/k".into()), initrd: "/i".into() };
     assert!(case.plan().is_ok());
 }
 
@@ -337,7 +337,7 @@ fn installing_packages_is_preferred_to_forcing_a_filesystem() {
 
 #[test]
 fn an_agent_that_new_kernels_do_not_let_listen_is_noted() {
-    let is_noted = |kata: &str, guest: Guest| {
+    let is_noted = |kata: &str, guest: GuestKernel| {
         let mut case = Case::new(RECORD, "go-3.2");
         case.kata = kata.parse().unwrap();
         case.guest = guest;
@@ -346,14 +346,14 @@ fn an_agent_that_new_kernels_do_not_let_listen_is_noted() {
     };
     assert!(is_noted("3.13.0", own()));
     assert!(!is_noted("3.14.0", own()));
-    assert!(!is_noted("3.13.0", Guest::Kata), "Kata's own kernel is its own affair");
+    assert!(!is_noted("3.13.0", GuestKernel::Kata), "Kata's own kernel is its own affair");
 }
 
 #[test]
 fn an_initrd_named_for_another_kernel_or_the_host_is_not_for_production() {
     let note = |kernel: &str, initrd: &str| {
         let mut case = Case::new(RECORD, "go-3.29");
-        case.guest = Guest::Own { kernel: Some(kernel.into()), initrd: initrd.into() };
+        case.guest = GuestKernel::Own { kernel: Some(kernel.into()), initrd: initrd.into() };
         let configuration = case.plan().unwrap();
         let note = configuration.notes.iter().find(|n| n.about == "initrd").map(|n| n.text.clone());
         assert_eq!(configuration.production, note.is_none(), "{note:?}");
@@ -381,7 +381,7 @@ fn an_initrd_is_judged_by_its_content_before_its_name() {
     let kernel = "/boot/vmlinuz-6.12.48+deb13-amd64";
     let case_with = |initrd: &str, found: Initrd| {
         let mut case = Case::new(RECORD, "go-3.29");
-        case.guest = Guest::Own { kernel: Some(kernel.into()), initrd: initrd.into() };
+        case.guest = GuestKernel::Own { kernel: Some(kernel.into()), initrd: initrd.into() };
         case.found.initrd = Some(found);
         case
     };
@@ -434,7 +434,7 @@ fn a_kernel_among_other_flavours_is_not_for_production_until_it_is_named() {
     let mut case = Case::new(RECORD, "go-3.29");
     case.found.kernel_in_doubt = true;
     assert!(!case.plan().unwrap().production);
-    case.guest = Guest::Own { kernel: Some("/boot/vmlinuz-6".into()), initrd: "/boot/kata.img".into() };
+    case.guest = GuestKernel::Own { kernel: Some("/boot/vmlinuz-6".into()), initrd: "/boot/kata.img".into() };
     assert!(case.plan().unwrap().production);
 }
 
@@ -457,7 +457,7 @@ fn a_daemon_that_its_installed_package_lacks_is_not_installed_again() {
 #[test]
 fn an_image_is_a_disk_where_qemu_has_no_read_only_memory_backend() {
     let mut case = Case::new(RECORD, "go-2.2");
-    case.guest = Guest::Kata;
+    case.guest = GuestKernel::Kata;
     let disk = |case: &Case| value(&case.settings(), "hypervisor.qemu.disable_image_nvdimm");
     for (version, kata, expected) in [
         ("1:5.2+dfsg-11+deb11u5", "2.5.0", Some(json!(true))),
@@ -474,7 +474,7 @@ fn an_image_is_a_disk_where_qemu_has_no_read_only_memory_backend() {
         entry("go-2.2", "container", "      vmm.boot: supported\n").replace("qemu-kvm: \"9\"", "qemu-kvm: \"5.2\"");
     let mut case = Case::new(&format!("{RECORD}verified:\n{verified}"), "go-2.2");
     case.kata = "2.5.0".parse().unwrap();
-    case.guest = Guest::Kata;
+    case.guest = GuestKernel::Kata;
     assert_eq!(disk(&case), Some(json!(true)));
     case.guest = own();
     assert_eq!(disk(&case), None);
@@ -499,7 +499,7 @@ fn unknown_installed_versions_are_noted_beside_the_evidence() {
 fn an_image_counts_as_proven_only_with_its_verified_driver() {
     let case_with = |profile: &'static str, capabilities: &str| {
         let mut case = Case::new(&format!("{RECORD}verified:\n{}", entry(profile, "container", capabilities)), profile);
-        case.guest = Guest::Kata;
+        case.guest = GuestKernel::Kata;
         case
     };
     let nvdimm = "      vmm.image.nvdimm: supported\n";

@@ -11,7 +11,7 @@ use super::systemd;
 use crate::containers::containerd::folders::{clean_up, lay_out, sweep, with_plugins};
 use crate::containers::containerd::{RUN, Running, START, begin, has_containerd, meaning, snapshotter};
 use crate::containers::host;
-use crate::containers::image::Image;
+use crate::containers::image::ContainerImage;
 use crate::containers::network::ip;
 use crate::containers::settings::Settings;
 use crate::process::{kill_group, signal, wait};
@@ -84,7 +84,7 @@ impl CriInstance {
         let (run, disk) = (Path::new(RUN).join(&name), settings.disk.join(&name));
         let failed = |e: io::Error| Stop::error(format!("making the folders of a containerd with CRI: {e}"));
         let probe = fs::read(&settings.probe).map_err(failed)?;
-        let registry = Image::of(&probe).and_then(Registry::start).map_err(failed)?;
+        let registry = ContainerImage::of(&probe).and_then(Registry::start).map_err(failed)?;
         fs::create_dir_all(&settings.artifacts).and_then(|()| fs::create_dir_all(&disk)).map_err(failed)?;
         let text =
             configuration(&Described { run: &run, disk: &disk, plugins: &plugins, image: &registry.image(), katas });

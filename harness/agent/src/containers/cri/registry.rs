@@ -3,7 +3,7 @@
 //! All versions of containerd use plain HTTP for a registry on the loopback without any configuration (`IsLocalhost` in
 //! its `remotes/docker/registry.go`), some of them after a try with TLS.
 
-use crate::containers::image::Image;
+use crate::containers::image::ContainerImage;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -30,7 +30,7 @@ impl Registry {
     ///
     /// # Errors
     /// If no port can be listened on.
-    pub(super) fn start(image: Image) -> io::Result<Registry> {
+    pub(super) fn start(image: ContainerImage) -> io::Result<Registry> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
         let ends = Arc::new(AtomicBool::new(false));
@@ -67,7 +67,7 @@ impl Drop for Registry {
 }
 
 /// Answers one request, and closes.
-fn serve(stream: &TcpStream, image: &Image) -> io::Result<()> {
+fn serve(stream: &TcpStream, image: &ContainerImage) -> io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     stream.set_write_timeout(Some(Duration::from_secs(60)))?;
     let mut first = [0_u8];
@@ -89,7 +89,7 @@ fn refuse(mut stream: &TcpStream) -> io::Result<()> {
     stream.flush()
 }
 
-fn answer(mut stream: &TcpStream, image: &Image) -> io::Result<()> {
+fn answer(mut stream: &TcpStream, image: &ContainerImage) -> io::Result<()> {
     let mut head = BufReader::new(io::Read::take(stream, MAX_HEAD));
     let mut first = String::new();
     head.read_line(&mut first)?;
@@ -124,7 +124,7 @@ struct Found<'a> {
     bytes: &'a [u8],
 }
 
-fn found<'a>(path: &str, image: &'a Image) -> Option<Found<'a>> {
+fn found<'a>(path: &str, image: &'a ContainerImage) -> Option<Found<'a>> {
     let path = path.split('?').next().unwrap_or_default();
     let rest = path.strip_prefix("/v2/")?;
     if rest.is_empty() {
@@ -136,7 +136,7 @@ fn found<'a>(path: &str, image: &'a Image) -> Option<Found<'a>> {
         "manifests" => {
             let digest = image.manifest_digest();
             let same = reference == TAG || reference == digest;
-            same.then_some(Found { kind: Image::MANIFEST, digest, bytes: &image.manifest })
+            same.then_some(Found { kind: ContainerImage::MANIFEST, digest, bytes: &image.manifest })
         }
         "blobs" => {
             let bytes = image.blob(reference)?;
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn manifest_and_blobs_are_found_by_name_and_digest() {
-        let image = Image::of(b"the probe").unwrap();
+        let image = ContainerImage::of(b"the probe").unwrap();
         let digest = image.manifest_digest();
         let registry = Registry::start(image).unwrap();
         let get = |method: &str, path: &str| {
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_tls_client_is_answered_in_plain_http_at_once() {
-        let registry = Registry::start(Image::of(b"the probe").unwrap()).unwrap();
+        let registry = Registry::start(ContainerImage::of(b"the probe").unwrap()).unwrap();
         let mut stream = TcpStream::connect(registry.address).unwrap();
         // The beginning of a TLS handshake, without a newline.
         stream.write_all(&[0x16, 0x03, 0x01, 0x02, 0x00, 0x01]).unwrap();

@@ -5,7 +5,7 @@ use crate::containers::capture::Attached;
 use crate::containers::containerd::folders::{clean_up, configuration, lay_out, search_path, sweep};
 use crate::containers::containerd::{COMMAND, RUN, Running, START, begin, has_containerd};
 use crate::containers::host;
-use crate::containers::image::Image;
+use crate::containers::image::ContainerImage;
 use crate::containers::network::{self, ip};
 use crate::containers::settings::Settings;
 use crate::process::{kill_group, prepare, signal, stderr_log, wait};
@@ -155,7 +155,7 @@ impl DockerInstance {
     fn import(&self) -> Check {
         let failed = |e: io::Error| Stop::error(format!("making the test's image: {e}"));
         let archive = self.disk.join("image.tar");
-        let image = fs::read(&self.settings.probe).and_then(|probe| Image::of(&probe)).map_err(failed)?;
+        let image = fs::read(&self.settings.probe).and_then(|probe| ContainerImage::of(&probe)).map_err(failed)?;
         fs::write(&archive, image.root_filesystem()).map_err(failed)?;
         let imported = self.docker(&["import", &archive.to_string_lossy(), IMAGE], COMMAND)?;
         match imported.code {
