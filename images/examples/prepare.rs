@@ -1,7 +1,7 @@
 //! Prepares images of Debian's releases and prints their content: `cargo run -p images --example prepare -- CACHE
 //! [--accept-expired] [--offline] [--oci] [--mirror URL] [--disk] RELEASE…`.
 
-use images::{Options, BaseSource, prepare, prepare_disk};
+use images::{BaseSource, Options, prepare, prepare_disk};
 use std::process::ExitCode;
 use std::time::Instant;
 

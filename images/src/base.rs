@@ -11,5 +11,5 @@ pub mod qcow2;
 mod system;
 
 pub use crate::error::BaseError;
-pub use from_files::{ReadBase, BaseProvider, BaseContent, BaseTask};
+pub use from_files::{BaseContent, BaseProvider, BaseTask, ReadBase};
 pub use system::{WrongSystem, accept};

@@ -362,7 +362,7 @@ fn source_of(family: &dyn PackageFamily, release: &Release, options: &Options) -
 mod tests {
     use super::way::find_route;
     use super::*;
-    use crate::base::{ReadBase, BaseError, BaseTask};
+    use crate::base::{BaseError, BaseTask, ReadBase};
     use crate::cache::Store;
     use crate::fixtures::release;
     use model::arch::Arch;

@@ -55,7 +55,11 @@ pub(crate) struct Call<'c> {
 impl Runner<'_> {
     /// Reports the start of a phase, or a message within it.
     pub(crate) fn report(&self, phase: ImagePhase, detail: Option<&str>) {
-        (self.progress)(ProgressMessage { release: self.release.clone(), phase, detail: detail.map(|d| self.redact.text(d)) });
+        (self.progress)(ProgressMessage {
+            release: self.release.clone(),
+            phase,
+            detail: detail.map(|d| self.redact.text(d)),
+        });
     }
 
     /// Fails if the caller has cancelled or the deadline has passed.
@@ -264,7 +268,8 @@ mod tests {
     fn a_failed_command_reports_its_status_and_last_lines() {
         let cancel = AtomicBool::new(false);
         let script = "seq 1 100; echo gone from mirror.example; exit 7";
-        let failure = runner(&cancel, 20).run(ImagePhase::Install, Command::new("sh").args(["-c", script])).unwrap_err();
+        let failure =
+            runner(&cancel, 20).run(ImagePhase::Install, Command::new("sh").args(["-c", script])).unwrap_err();
         let command = failure.command.unwrap();
         assert_eq!(command.command, "sh -c 'seq 1 100; echo gone from <mirror>; exit 7'");
         assert_eq!(command.status, "exit status: 7");

@@ -7,8 +7,8 @@
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use images::base::{ReadBase, BaseError, BaseProvider, BaseContent, BaseTask};
-use images::{ExtraPackage, Image, ImageError, ImageErrorKind, Options, ImagePhase, BaseSource, prepare};
+use images::base::{BaseContent, BaseError, BaseProvider, BaseTask, ReadBase};
+use images::{BaseSource, ExtraPackage, Image, ImageError, ImageErrorKind, ImagePhase, Options, prepare};
 use model::package_manager::PackageManager;
 use signed::{has_candidate, left_overs, release, run};
 use std::path::{Path, PathBuf};

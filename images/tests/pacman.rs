@@ -5,7 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
 
-use images::{ExtraPackage, Image, ImageError, ImageErrorKind, ImageOrigin, Options, ImagePhase};
+use images::{ExtraPackage, Image, ImageError, ImageErrorKind, ImageOrigin, ImagePhase, Options};
 use model::package_manager::PackageManager;
 use signed::{Signed, half_of, has_candidate, is_whole, left_overs, release, run, scripts};
 use small::Tmpfs;

@@ -9,7 +9,7 @@ use futures_util::TryStreamExt as _;
 use images::base::oci_image::OciImage;
 use images::boot::{initramfs, kernel, modules};
 use images::external_file::ExternalFile;
-use images::{ExtraPackage, ImageError, ImageErrorKind, ImageOrigin, Options, ImagePhase, BaseSource, docker, prepare};
+use images::{BaseSource, ExtraPackage, ImageError, ImageErrorKind, ImageOrigin, ImagePhase, Options, docker, prepare};
 use model::database::Database;
 use model::release::Release;
 use small::Tmpfs;

@@ -4,8 +4,8 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
 
-use images::base::{ReadBase, BaseError, BaseProvider, BaseContent, BaseTask};
-use images::{ExtraPackage, Image, ImageError, ImageErrorKind, ImageOrigin, Options, ImagePhase, BaseSource, prepare};
+use images::base::{BaseContent, BaseError, BaseProvider, BaseTask, ReadBase};
+use images::{BaseSource, ExtraPackage, Image, ImageError, ImageErrorKind, ImageOrigin, ImagePhase, Options, prepare};
 use model::package_manager::PackageManager;
 use model::release::Release;
 use signed::{Signed, half_of, has_candidate, is_whole, left_overs, run, scripts};

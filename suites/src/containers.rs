@@ -37,10 +37,11 @@ use crate::test::{Place, Suite, Test};
 
 pub use crate::claims::{GuestRoot, Kata, OwnGuest};
 pub use crate::environment::{
-    Container, ContainerEnd, ContainerLimits, ContainerOutput, ContainerRuntime, ContainerUsage, ContainerdEvent,
-    Containers, Cri, ContainerDisk, DiskFacts, Docker, DockerContainer, DockerNetwork, DockerProcess, Ephemeral, FileFacts,
-    GuestFiles, IMAGE_USER, ContainerMount, NetworkNamespace, NoCri, PROBE, Pod, PodContainer, PodLimits, PodProcess, PodUsage,
-    PodWanted, ProbeFacts, Process, ProfileWanted, ContainerSandbox, Snapshotter, Task, TerminalSize, Trace,
+    Container, ContainerDisk, ContainerEnd, ContainerLimits, ContainerMount, ContainerOutput, ContainerRuntime,
+    ContainerSandbox, ContainerUsage, ContainerdEvent, Containers, Cri, DiskFacts, Docker, DockerContainer,
+    DockerNetwork, DockerProcess, Ephemeral, FileFacts, GuestFiles, IMAGE_USER, NetworkNamespace, NoCri, PROBE, Pod,
+    PodContainer, PodLimits, PodProcess, PodUsage, PodWanted, ProbeFacts, Process, ProfileWanted, Snapshotter, Task,
+    TerminalSize, Trace,
 };
 pub use crate::test::ContainersBody;
 pub use process::pattern;

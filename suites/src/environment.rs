@@ -31,10 +31,12 @@ pub use crate::effort::Effort;
 pub use crate::ending::Ending;
 pub use action::{Action, Bytes, FileKind, Reply, Status};
 pub use container::{
-    Container, ContainerLimits, ContainerOutput, ContainerUsage, ContainerDisk, DiskFacts, FileFacts, IMAGE_USER, ContainerMount, PROBE,
-    ProbeFacts, ContainerSandbox,
+    Container, ContainerDisk, ContainerLimits, ContainerMount, ContainerOutput, ContainerSandbox, ContainerUsage,
+    DiskFacts, FileFacts, IMAGE_USER, PROBE, ProbeFacts,
 };
-pub use containers::{ContainerRuntime, ContainerdEvent, Containers, GuestFiles, NetworkNamespace, Process, Snapshotter, Task};
+pub use containers::{
+    ContainerRuntime, ContainerdEvent, Containers, GuestFiles, NetworkNamespace, Process, Snapshotter, Task,
+};
 pub use docker::{Docker, DockerContainer, DockerNetwork, DockerProcess};
 pub use model::environment::Environment;
 pub use other_machine::OtherMachine;

@@ -30,10 +30,10 @@ mod pacman;
 mod zypper;
 
 pub use dnf::QUIETLY as DNF_QUIETLY;
-pub use failure::{InstallFailure, FailureKind, FailureReason, failure_reason};
+pub use failure::{FailureKind, FailureReason, InstallFailure, failure_reason};
 pub use pacman::whole_settings as pacman_settings;
 pub use plan::{InstallPlan, InstallRequest, PackageAction, PackageChange};
-pub use run::{InstallError, Installation, InstallOptions, install, plan};
+pub use run::{InstallError, InstallOptions, Installation, install, plan};
 pub use settings::ini;
 
 use crate::packages::QueryError;

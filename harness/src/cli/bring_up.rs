@@ -3,7 +3,7 @@
 use crate::cli::Exit;
 use crate::cli::prospect::{self, Here, NO_ENGINE};
 use crate::progress::{Progress, tell};
-use crate::run::{self, RunRequest, RunEnd};
+use crate::run::{self, RunEnd, RunRequest};
 use reports::journal::Environment;
 use std::time::Duration;
 

@@ -15,7 +15,7 @@ use model::profile::Profile;
 use model::share::Share;
 use qemu::virtiofsd::{VirtiofsdInstance, argv};
 use reports::bug::script::{WORK, script};
-use reports::bug::{FailedTest, Form, BugReport, Reproduced, Route, Ruling, Series, Sighting, destination, passed_in};
+use reports::bug::{BugReport, FailedTest, Form, Reproduced, Route, Ruling, Series, Sighting, destination, passed_in};
 use reports::redact::{Redactor, without_folders};
 use reports::standing::{Recorded, Standings};
 use reports::views::write::end;

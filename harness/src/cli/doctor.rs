@@ -271,7 +271,9 @@ fn machines(outer: Result<Option<OuterQemu>, PinnedQemuError>) -> Finding {
         }
         Ok(Some(outer)) => {
             let how = match &outer.accelerator {
-                MachineAccelerator::Kvm => format!("KVM boots guests and nests: verdicts say `{}`", level::here().basis),
+                MachineAccelerator::Kvm => {
+                    format!("KVM boots guests and nests: verdicts say `{}`", level::here().basis)
+                }
                 MachineAccelerator::Tcg { why, .. } => {
                     format!("`{}`, verdicts say `emulated`; KVM is not used: {why}", outer.processor().join(" "))
                 }

@@ -5,7 +5,7 @@ use crate::environments::container::{self, ContainerError};
 use crate::environments::vm::outer;
 use crate::environments::vm::pinned::Pinned;
 use bollard::Docker;
-use images::{ImageError, ImageRoute, BaseSource};
+use images::{BaseSource, ImageError, ImageRoute};
 use model::diagnostic::error_chain;
 use model::distro::Target;
 use model::package_manager::PackageManager;

@@ -11,7 +11,7 @@ use crate::cli::prospect;
 use crate::cli::{Exit, UsageError, records, report, request, runtime, shut_down, usage};
 use crate::environments::container;
 use crate::progress::Progress;
-use crate::run::{BadRequest, CLEANING, RunRequest, RunEnd};
+use crate::run::{BadRequest, CLEANING, RunEnd, RunRequest};
 use crate::shell::{Greeting, LaunchedGuest, Visit};
 use crate::sweep::{SweepScope, sweep};
 use anyhow::Context as _;

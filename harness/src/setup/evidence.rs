@@ -113,7 +113,7 @@ mod tests {
     use super::*;
     use crate::seed::Content;
     use images::manifest::{FORMAT, PackageOrigin};
-    use images::{Image, Manifest, BaseSource};
+    use images::{BaseSource, Image, Manifest};
     use model::arch::Arch;
     use model::database::Database;
     use model::package::Package;

@@ -1,6 +1,6 @@
 //! Empty images in a cache: a run with `--offline` starts from them, and each cell ends in an error.
 
-use images::{Manifest, Options, BaseSource, manifest};
+use images::{BaseSource, Manifest, Options, manifest};
 use model::arch::Arch;
 use model::database::Database;
 use std::error::Error;

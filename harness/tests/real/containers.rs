@@ -5,8 +5,8 @@
 
 #![expect(clippy::unwrap_used, reason = "what cannot be unwrapped fails the test")]
 
-use agent::containers::host;
 use crate::bench::Bench;
+use agent::containers::host;
 use model::kata_version::KataVersion;
 use model::profile::{self, Profile};
 use rustix::process::{Pid, Signal, kill_process};

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 
-const DEBIAN: &str = include_str!("../../distros/records/debian.yaml");
+const DEBIAN: &str = include_str!("../../../distros/records/debian.yaml");
 /// An address at which nothing listens.
 const NO_MIRROR: &str = "http://127.0.0.1:1/debian";
 

@@ -5,7 +5,7 @@
 //! groups them. Releases before the first one with lists must have none.
 
 use crate::checkout::{Checkout, CheckoutError, MAIN, Tree};
-use crate::report::{SourceDifference, Report};
+use crate::report::{Report, SourceDifference};
 use crate::source::line_of;
 use model::kata_version::KataVersion;
 use std::collections::{BTreeMap, BTreeSet};

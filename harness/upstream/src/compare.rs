@@ -2,7 +2,7 @@
 
 use crate::checkout::{Checkout, CheckoutError, MAIN, Tree};
 use crate::readings::Readings;
-use crate::report::{SourceDifference, Report};
+use crate::report::{Report, SourceDifference};
 use crate::{built, constants, go, kernel, rs};
 use model::kata_version::KataVersion;
 use model::profile::{Family, Profile, Runtime};

@@ -2,7 +2,7 @@
 //! release.
 
 use crate::checkout::{Checkout, CheckoutError, MAIN, Tree};
-use crate::report::{SourceDifference, Report};
+use crate::report::{Report, SourceDifference};
 use model::kata_version::KataVersion;
 use model::profile::fixed;
 
@@ -128,7 +128,8 @@ pub fn compare_constants(
         let Some(tree) = checkout.tree(&tag, &files)? else { continue };
         for constant in constants.iter().filter(|constant| release.is_none_or(|release| constant.since <= release)) {
             report.values += 1;
-            let found = difference(&tree, constant).map(|(place, what)| SourceDifference { tag: tag.clone(), place, what });
+            let found =
+                difference(&tree, constant).map(|(place, what)| SourceDifference { tag: tag.clone(), place, what });
             report.differences.extend(found);
         }
     }

@@ -4,7 +4,7 @@
 //! difference is a later change.
 
 use crate::checkout::{Checkout, CheckoutError, MAIN, Tree};
-use crate::report::{SourceDifference, Report};
+use crate::report::{Report, SourceDifference};
 use crate::source::assignments;
 use model::arch::Arch;
 use model::kata_version::KataVersion;

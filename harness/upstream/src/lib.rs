@@ -35,4 +35,4 @@ pub use checkout::{Checkout, CheckoutError};
 pub use compare::{compare, compare_family};
 pub use constants::compare_constants;
 pub use readings::{Readings, ReadingsError};
-pub use report::{SourceDifference, Report};
+pub use report::{Report, SourceDifference};

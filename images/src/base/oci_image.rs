@@ -19,7 +19,7 @@
 
 mod layout;
 
-use super::from_files::{ReadBase, BaseProvider, BaseContent, BaseTask};
+use super::from_files::{BaseContent, BaseProvider, BaseTask, ReadBase};
 use super::system::accept;
 use crate::error::{BaseError, Failure, ImageErrorKind};
 use crate::external_file::{Checksum, ExternalFile, ExternalFileError};

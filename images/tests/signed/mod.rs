@@ -1,6 +1,6 @@
 //! Signed packages: the keys `right` and `wrong`, and the image of a release that wants the package `kq-hello`.
 
-use images::{Image, ImageError, ImageOrigin, Options, BaseSource, prepare};
+use images::{BaseSource, Image, ImageError, ImageOrigin, Options, prepare};
 use model::arch::Arch;
 use model::package_manager::PackageManager;
 use model::release::{Release, Vmm};

@@ -1,6 +1,6 @@
 //! Contents of a report, section by section; the forms order the sections and set their headings.
 
-use super::case::{FailedTest, HEADLINE, FaultyPackage, Sighting, versions};
+use super::case::{FailedTest, FaultyPackage, HEADLINE, Sighting, versions};
 use super::error::BugError;
 use super::fixed_upstream::upstream_fix;
 use super::form::Form;

@@ -6,7 +6,7 @@ use super::process::parse_facts;
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
-use crate::environment::{Container, ContainerRuntime, Containers, Process, ContainerSandbox};
+use crate::environment::{Container, ContainerRuntime, ContainerSandbox, Containers, Process};
 use crate::outcome::Component;
 use crate::row::{Row, row};
 use crate::share::Share;

@@ -3,7 +3,7 @@
 use crate::capability::Capability;
 use crate::check::{Check, Doing as _, Stop};
 use crate::ensure;
-use crate::environment::{Container, ContainerOutput, ContainerRuntime, Containers, ContainerDisk, DiskFacts};
+use crate::environment::{Container, ContainerDisk, ContainerOutput, ContainerRuntime, Containers, DiskFacts};
 use crate::loop_device::LoopDevice;
 use crate::row::{Row, row};
 use std::fs::File;

@@ -3,7 +3,7 @@
 use crate::capability::Capability;
 use crate::check::{Check, Doing, Stop};
 use crate::ensure;
-use crate::environment::{Container, ContainerOutput, Containers, FileFacts, ContainerMount};
+use crate::environment::{Container, ContainerMount, ContainerOutput, Containers, FileFacts};
 use crate::row::{Row, row};
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -114,8 +114,9 @@ fn a_read_only_bind_mount_refuses_writing(containers: &dyn Containers) -> Check 
 ///
 /// `emptyDir` with `medium: Memory` and `/dev/shm` are tmpfs; without its limit one container eats the pod's memory.
 fn a_tmpfs_has_its_size(containers: &dyn Containers) -> Check {
-    let container =
-        |command: &[&str]| Container::new(command).with(ContainerMount::Tmpfs { to: "/mnt/memory".to_owned(), kib: 4096 });
+    let container = |command: &[&str]| {
+        Container::new(command).with(ContainerMount::Tmpfs { to: "/mnt/memory".to_owned(), kib: 4096 })
+    };
     let seen = parse_file(&containers.run(&container(&["stat", "/mnt/memory"]), &[])?)?;
     ensure!(seen.filesystem == "tmpfs", "expected a tmpfs, it is {}", seen.filesystem);
     ensure!(seen.filesystem_kib == 4096, "4096 KiB were asked for, it has {}", seen.filesystem_kib);

@@ -4,7 +4,7 @@ use super::lifecycle::{names, no_trace_remains};
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
-use crate::environment::{Container, Containers, Process, ContainerSandbox, Task, Trace};
+use crate::environment::{Container, ContainerSandbox, Containers, Process, Task, Trace};
 use crate::row::{Row, row};
 use crate::test::Place;
 use crate::under::GO;

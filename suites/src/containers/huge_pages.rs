@@ -4,7 +4,7 @@ use super::files::parse_file;
 use crate::capability::Capability;
 use crate::check::{Check, Doing as _, Stop};
 use crate::ensure;
-use crate::environment::{Container, ContainerLimits, ContainerRuntime, Containers, ContainerMount, ContainerSandbox};
+use crate::environment::{Container, ContainerLimits, ContainerMount, ContainerRuntime, ContainerSandbox, Containers};
 use crate::row::{Row, row};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use std::fs;

@@ -4,7 +4,7 @@ use super::process::{parse_facts, wait_for};
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
-use crate::environment::{Container, ContainerRuntime, Containers, PROBE, Process, ContainerSandbox, Trace};
+use crate::environment::{Container, ContainerRuntime, ContainerSandbox, Containers, PROBE, Process, Trace};
 use crate::row::{Row, row};
 use model::{procfs, profile};
 use std::collections::BTreeSet;

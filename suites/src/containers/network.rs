@@ -4,7 +4,7 @@ use super::process::parse_facts;
 use crate::capability::Capability;
 use crate::check::{Check, Doing, Stop};
 use crate::ensure;
-use crate::environment::{Container, ContainerOutput, Containers, ContainerSandbox};
+use crate::environment::{Container, ContainerOutput, ContainerSandbox, Containers};
 use crate::row::{Row, row};
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -23,8 +23,10 @@ pub(super) static ROWS: &[Row] = &[
 /// traffic control (`sch_ingress`, `cls_u32`, `act_mirred`) on the host's kernel.
 fn a_ready_made_network_carries_both_ways(containers: &dyn Containers) -> Check {
     let network = containers.network()?;
-    let within =
-        |command: &[&str]| Container { netns: Some(network.path()), ..Container::new(command).within(ContainerSandbox::Alone) };
+    let within = |command: &[&str]| Container {
+        netns: Some(network.path()),
+        ..Container::new(command).within(ContainerSandbox::Alone)
+    };
     let task = containers.start(&within(&["serve", "8080"]))?;
     let facts = parse_facts(&task.exec(&["facts"], &[])?)?;
     ensure!(facts.interfaces.iter().any(|i| i == "eth0"), "no eth0 inside, only {}", facts.interfaces.join(", "));

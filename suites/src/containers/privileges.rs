@@ -4,7 +4,7 @@ use super::process::{STATUS, status_line};
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
-use crate::environment::{Container, Containers, ContainerSandbox};
+use crate::environment::{Container, ContainerSandbox, Containers};
 use crate::row::{Row, row};
 use model::procfs;
 

@@ -3,7 +3,9 @@
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
-use crate::environment::{Container, ContainerOutput, ContainerRuntime, Containers, IMAGE_USER, ProbeFacts, ContainerSandbox};
+use crate::environment::{
+    Container, ContainerOutput, ContainerRuntime, ContainerSandbox, Containers, IMAGE_USER, ProbeFacts,
+};
 use crate::outcome::FailureDetail;
 use crate::row::{Row, row};
 use model::foreign::runtimes::says_file_is_missing;

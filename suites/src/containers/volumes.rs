@@ -4,7 +4,7 @@ use super::process::wait_for;
 use crate::capability::Capability;
 use crate::check::{Check, Doing as _};
 use crate::ensure;
-use crate::environment::{Container, Containers, ContainerMount, Task};
+use crate::environment::{Container, ContainerMount, Containers, Task};
 use crate::row::{Row, row};
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -28,7 +28,8 @@ fn single_files_are_mounted(containers: &dyn Containers) -> Check {
     fs::write(&hosts, "192.0.2.1 one").doing("writing on the host")?;
     fs::write(&resolvers, "nameserver 192.0.2.2").doing("writing on the host")?;
     fs::write(folder.join("neighbour"), "outside").doing("writing on the host")?;
-    let mount = |from: &Path, to: &str, read_only| ContainerMount::Bind { from: from.to_owned(), to: to.to_owned(), read_only };
+    let mount =
+        |from: &Path, to: &str, read_only| ContainerMount::Bind { from: from.to_owned(), to: to.to_owned(), read_only };
     let container = Container::new(&["stay"]).with(mount(&hosts, "/etc/hosts", false));
     let task = containers.start(&container.with(mount(&resolvers, "/etc/resolv.conf", true)))?;
     for (path, expected) in [("/etc/hosts", "192.0.2.1 one"), ("/etc/resolv.conf", "nameserver 192.0.2.2")] {

@@ -17,7 +17,8 @@ pub(crate) struct GenerateArguments {
 
 pub(crate) fn run(arguments: &GenerateArguments, command: Command) -> anyhow::Result<Exit> {
     let directory = &arguments.directory;
-    let shared = PageText { exit_codes: EXIT_CODES, sections: vec![("ENVIRONMENT", environment()), ("FILES", files())] };
+    let shared =
+        PageText { exit_codes: EXIT_CODES, sections: vec![("ENVIRONMENT", environment()), ("FILES", files())] };
     pages::write(directory, &command, env!("CARGO_PKG_VERSION"), &shared)
         .with_context(|| format!("cannot write below {}", directory.display()))?;
     Ok(Exit::Ok)

@@ -14,7 +14,7 @@ use model::shell::quoted;
 use model::words::form;
 use operator::check::{self, ComponentStatus, Presence, StatedComponent};
 use operator::installer::{
-    self, FailureKind, InstallError, InstallPlan, Installer, InstallerChoice, InstallerLocation, InstallOptions,
+    self, FailureKind, InstallError, InstallOptions, InstallPlan, Installer, InstallerChoice, InstallerLocation,
 };
 use std::fmt::Write as _;
 use std::time::Duration;

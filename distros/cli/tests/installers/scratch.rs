@@ -3,7 +3,8 @@
 use crate::situations::Situation;
 use model::package_manager::PackageManager;
 use operator::installer::{
-    self, InstallFailure, FailureKind, InstallError, InstallPlan, InstallRequest, Installation, InstallerLocation, InstallOptions,
+    self, FailureKind, InstallError, InstallFailure, InstallOptions, InstallPlan, InstallRequest, Installation,
+    InstallerLocation,
 };
 use operator::packages::Packages;
 use root::Root;

@@ -4,7 +4,7 @@ use crate::rpm::{break_index, extra, index, rpms};
 use crate::scratch::Scratch;
 use crate::situations::{self, PreparedBy};
 use model::package_manager::PackageManager;
-use operator::installer::{InstallRequest, InstallOptions};
+use operator::installer::{InstallOptions, InstallRequest};
 use operator::packages::Packages;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};

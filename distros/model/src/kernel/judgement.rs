@@ -104,7 +104,9 @@ fn state(config: &KernelConfig, option: &KernelOption<'_>, built_in: bool) -> Op
         (Some(OptionValue::BuiltIn), KataValue::BuiltIn) => OptionState::Met,
         (Some(OptionValue::Module), KataValue::BuiltIn) if built_in => OptionState::OnlyModule,
         (Some(OptionValue::Module), KataValue::BuiltIn) => OptionState::Module,
-        (Some(OptionValue::Value(found)), KataValue::Value(required)) if is_sufficient(found, required) => OptionState::Met,
+        (Some(OptionValue::Value(found)), KataValue::Value(required)) if is_sufficient(found, required) => {
+            OptionState::Met
+        }
         (Some(OptionValue::Value(found)), _) => OptionState::Value(found.clone()),
         (Some(OptionValue::BuiltIn), KataValue::Value(_)) => OptionState::Value("y".to_owned()),
         (Some(OptionValue::Module), KataValue::Value(_)) => OptionState::Value("m".to_owned()),
@@ -210,7 +212,9 @@ mod tests {
         // An option that a distro backported to an older kernel counts as set.
         let backported = "# Linux/x86 5.14.0 Kernel Configuration\nCONFIG_MITIGATION_RETPOLINE=y\n";
         assert_eq!(state_of(backported, "hardening", "MITIGATION_RETPOLINE"), OptionState::Met);
-        let OptionState::NotHere(why) = state_of("CONFIG_SMP=y\n", "hardening", "RETPOLINE") else { panic!("it is missing") };
+        let OptionState::NotHere(why) = state_of("CONFIG_SMP=y\n", "hardening", "RETPOLINE") else {
+            panic!("it is missing")
+        };
         assert!(why.ends_with("but the configuration does not state its Linux version"), "{why}");
         let head = "# Linux/x86 6.12.48 Kernel Configuration\nCONFIG_SMP=y\n";
         let not_in_kata_build = "Kata's own build does not have it either";

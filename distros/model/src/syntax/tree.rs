@@ -124,13 +124,8 @@ fn scalar(value: String, style: ScalarStyle, span: Range<usize>) -> Node {
 }
 
 fn alias_error(text: &str, span: Range<usize>) -> Diagnostic {
-    Diagnostic::error(
-        "alias",
-        text,
-        span,
-        "anchors and aliases (`&name`, `*name`) are not accepted in a record",
-    )
-    .hint("write the value out; put values that releases share at the top level")
+    Diagnostic::error("alias", text, span, "anchors and aliases (`&name`, `*name`) are not accepted in a record")
+        .hint("write the value out; put values that releases share at the top level")
 }
 
 /// Returns `span` with the word before it, if that begins with `first`.

@@ -3,7 +3,7 @@
 //! dnf and zypper identify the holder of a lock by its process number, which is the same in every sandbox's process
 //! namespace. So the holder is checked from outside, and this program's own runs hold an additional lock.
 
-use super::{InstallFailure, FailureKind, InstallerChoice};
+use super::{FailureKind, InstallFailure, InstallerChoice};
 use root::{Root, RootError};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, openat};
 use rustix::io::Errno;

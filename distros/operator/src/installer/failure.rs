@@ -207,7 +207,10 @@ impl InstallFailure {
             _ => Vec::new(),
         };
         words.push(last);
-        InstallFailure { kind, message: format!("{} ended with {}: {}", installer.name(), ending(finished), words.join("; ")) }
+        InstallFailure {
+            kind,
+            message: format!("{} ended with {}: {}", installer.name(), ending(finished), words.join("; ")),
+        }
     }
 
     /// Converts the failure of a process that did not run to its end.

@@ -21,8 +21,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use suites::check::{Check, Stop};
 use suites::containers::{
-    Container, ContainerOutput, ContainerRuntime, ContainerdEvent, Containers, Cri, Docker, GuestFiles, Kata, NetworkNamespace,
-    NoCri, Process, ContainerSandbox, Snapshotter, Task, Trace,
+    Container, ContainerOutput, ContainerRuntime, ContainerSandbox, ContainerdEvent, Containers, Cri, Docker,
+    GuestFiles, Kata, NetworkNamespace, NoCri, Process, Snapshotter, Task, Trace,
 };
 use suites::environment::Claims;
 

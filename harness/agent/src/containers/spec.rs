@@ -8,7 +8,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use suites::containers::{Container, ContainerLimits, ContainerDisk, ContainerMount, PROBE, ContainerSandbox};
+use suites::containers::{Container, ContainerDisk, ContainerLimits, ContainerMount, ContainerSandbox, PROBE};
 
 /// The capabilities that containerd gives a container by default (`defaultUnixCaps` in its `oci/spec.go`).
 const CAPABILITIES: [&str; 14] = [
@@ -185,7 +185,9 @@ fn mounts(container: &Container) -> Vec<Value> {
             "source": from,
             "options": ["rbind", "rprivate", if *read_only { "ro" } else { "rw" }],
         }),
-        ContainerMount::Tmpfs { to, kib } => kernel(to, "tmpfs", &["nosuid", "nodev", "mode=1777", &format!("size={kib}k")]),
+        ContainerMount::Tmpfs { to, kib } => {
+            kernel(to, "tmpfs", &["nosuid", "nodev", "mode=1777", &format!("size={kib}k")])
+        }
     }));
     all
 }

@@ -29,7 +29,13 @@ pub fn name(disk: &Disk) -> String {
 /// Returns QEMU's arguments, except for the accelerator's. A machine that is emulated, at whatever level, is marked for
 /// a harness inside it, because KVM in the machine hides the emulation below. On processors other than x86_64's, a
 /// harness assumes that every machine is emulated.
-pub(super) fn of(arch: Arch, accelerator: &MachineAccelerator, disk: &Disk, size: Size, is_emulated: bool) -> Vec<String> {
+pub(super) fn of(
+    arch: Arch,
+    accelerator: &MachineAccelerator,
+    disk: &Disk,
+    size: Size,
+    is_emulated: bool,
+) -> Vec<String> {
     let bus = arch.virtio_bus();
     let mut words: Vec<String> =
         ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"].map(str::to_owned).into();

@@ -22,7 +22,7 @@ use super::pinned::Pinned;
 use super::tiny::{Extras, FREE_FD, Tiny, TinyError};
 use images::BaseSource;
 use images::base::qcow2::{self, Qcow2Error};
-use images::base::{ReadBase, BaseError, BaseProvider, BaseContent, BaseTask, accept};
+use images::base::{BaseContent, BaseError, BaseProvider, BaseTask, ReadBase, accept};
 use images::external_file::{Checksum, ExternalFile, ExternalFileError};
 use model::database::Database;
 use model::diagnostic::error_chain;

@@ -1,9 +1,9 @@
 //! Preparation of the pinned QEMU for a run: from an image in the cache or a new one, with the accelerator that works
 //! here.
 
-use super::outer::{self, MachineAccelerator, KVM_DEVICE, OuterError, OuterQemu};
+use super::outer::{self, KVM_DEVICE, MachineAccelerator, OuterError, OuterQemu};
 use super::tiny::{Extras, Tiny, TinyError};
-use images::{ExtraPackage, Image, Options, ProgressMessage, BaseSource};
+use images::{BaseSource, ExtraPackage, Image, Options, ProgressMessage};
 use model::arch::Arch;
 use model::diagnostic::error_chain;
 use model::release::Release;
@@ -147,9 +147,10 @@ fn bare(options: &Options) -> Options {
 fn with_accelerator(mut outer: OuterQemu) -> OuterQemu {
     outer.accelerator = match kvm_works(&outer) {
         Ok(()) => MachineAccelerator::Kvm,
-        Err(why) => {
-            MachineAccelerator::Tcg { why: error_chain(&why), dead_kvm: matches!(why, NoKvm::Ended(_) | NoKvm::Silent { .. }) }
-        }
+        Err(why) => MachineAccelerator::Tcg {
+            why: error_chain(&why),
+            dead_kvm: matches!(why, NoKvm::Ended(_) | NoKvm::Silent { .. }),
+        },
     };
     outer
 }

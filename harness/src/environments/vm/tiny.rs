@@ -60,7 +60,11 @@ pub(super) struct Tiny {
 
 impl Tiny {
     /// Starts the guest's QEMU, and does not wait for anything.
-    pub(super) fn start(outer: &OuterQemu, accelerator: &MachineAccelerator, extras: Extras<'_>) -> Result<Tiny, TinyError> {
+    pub(super) fn start(
+        outer: &OuterQemu,
+        accelerator: &MachineAccelerator,
+        extras: Extras<'_>,
+    ) -> Result<Tiny, TinyError> {
         let (mut initramfs, vmlinuz) = guest(outer.tree(), outer.release(), extras.modules)?;
         let started = || {
             let folder = tempfile::tempdir()?;

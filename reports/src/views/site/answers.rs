@@ -3,7 +3,7 @@
 use super::address::{self, Page};
 use super::filters::filters;
 use super::page::{Here, class, kata, scroll};
-use super::{Put, Website, SiteRelease, parts};
+use super::{Put, SiteRelease, Website, parts};
 use crate::matrix::ProfileHead;
 use crate::standing::ReleaseAnswer;
 use maud::{Markup, html};

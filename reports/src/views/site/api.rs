@@ -6,7 +6,7 @@
 
 use super::address::{self, Page};
 use super::badge::{self, Badge};
-use super::{Put, Website, SiteCell, SiteRelease};
+use super::{Put, SiteCell, SiteRelease, Website};
 use crate::journal::CellId;
 use crate::matrix::ProfileHead;
 use crate::views::json::{AnswerView, ChangeView, answer, change};

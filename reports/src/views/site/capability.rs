@@ -2,7 +2,7 @@
 
 use super::address::Page;
 use super::page::{Here, document, legend, scroll, verdict};
-use super::{Put, Website, SiteCell, parts};
+use super::{Put, SiteCell, Website, parts};
 use crate::standing::is_main;
 use maud::{Markup, html};
 use model::verified::Verdict;

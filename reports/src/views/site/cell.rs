@@ -5,7 +5,7 @@ use super::evidence;
 use super::known::Why;
 use super::page::{Here, MOST, document, fitting, left_out, legend, mark, message, scroll, time};
 use super::results;
-use super::{Put, Website, SiteCell};
+use super::{Put, SiteCell, Website};
 use crate::matrix::ProfileHead;
 use crate::standing::{CellStanding, is_main};
 use crate::views::marks::Marks;

@@ -2,7 +2,7 @@
 
 use super::address::Page;
 use super::page::{Here, message, time};
-use super::{Put, Website, SiteChange, parts};
+use super::{Put, SiteChange, Website, parts};
 use crate::standing::Effect;
 use maud::{Markup, html};
 use std::io;

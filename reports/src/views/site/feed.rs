@@ -4,7 +4,7 @@
 //! a change has the same id whenever the site is made.
 
 use super::address::Page;
-use super::{Website, SiteChange, SiteRow};
+use super::{SiteChange, SiteRow, Website};
 use crate::redact::one_line;
 use crate::standing::{Change, ChangeRow};
 use maud::{PreEscaped, html};

@@ -1,7 +1,7 @@
 //! Combination of the records and runs, as if the runs had been written back.
 
 use super::package::Packages;
-use super::{Website, SiteCell, SiteChange, SiteRelease, SiteRun, by_id};
+use super::{SiteCell, SiteChange, SiteRelease, SiteRun, Website, by_id};
 use crate::journal::CellId;
 use crate::matrix::{CellReport, Matrix, ProfileHead};
 use crate::standing::{Change, ChangeRow, Recorded, ReleaseAnswer, Standings, recorded_answer};

@@ -4,7 +4,7 @@ use super::address::Page;
 use super::filters::filters;
 use super::matrix::Columns;
 use super::page::{Here, MOST, document, kata, legend};
-use super::{Put, Website, SiteChange, answers, changes, matrix};
+use super::{Put, SiteChange, Website, answers, changes, matrix};
 use crate::matrix::ProfileHead;
 use crate::standing::Effect;
 use maud::{Markup, PreEscaped, html};

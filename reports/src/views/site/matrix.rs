@@ -3,7 +3,7 @@
 use super::address::{self, Page};
 use super::filters::filters;
 use super::page::{Here, document, kata, legend, scroll, time, verdict};
-use super::{Put, Website, SiteCell, SiteRow, parts};
+use super::{Put, SiteCell, SiteRow, Website, parts};
 use crate::matrix::ProfileHead;
 use crate::standing::is_main;
 use maud::{Markup, html};

@@ -6,7 +6,7 @@
 
 use super::address::Page;
 use super::page::{Here, scroll};
-use super::{Put, Website, SiteCell, parts};
+use super::{Put, SiteCell, Website, parts};
 use crate::component_package;
 use crate::installed::InstalledPackage;
 use crate::journal::CellId;

@@ -2,7 +2,7 @@
 
 use super::address::{self, Page};
 use super::known::Known;
-use super::{Website, SiteCell};
+use super::{SiteCell, Website};
 use crate::matrix::ProfileHead;
 use crate::redact::without_controls;
 use crate::views::marks::Marks;

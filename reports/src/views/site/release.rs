@@ -3,7 +3,7 @@
 use super::address::Page;
 use super::answers::marked;
 use super::page::{Here, badge, document, kata, legend, scroll, time, verdict};
-use super::{Put, Website, SiteCell, SiteRelease};
+use super::{Put, SiteCell, SiteRelease, Website};
 use crate::journal::CellId;
 use crate::matrix::ProfileHead;
 use crate::standing::is_main;

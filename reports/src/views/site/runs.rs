@@ -3,7 +3,7 @@
 use super::address::Page;
 use super::page::{Here, scroll, time};
 use super::turns::{Turn, turns};
-use super::{Put, Website, SiteRun, parts};
+use super::{Put, SiteRun, Website, parts};
 use maud::{Markup, html};
 use model::verified::Verdict;
 use model::words::duration;

@@ -2,7 +2,7 @@
 
 use super::address::Page;
 use super::page::{Here, scroll};
-use super::{Put, Website, SiteCell, parts, results};
+use super::{Put, SiteCell, Website, parts, results};
 use crate::redact::one_line;
 use crate::run::TestRun;
 use crate::views::{explain, wording};
