@@ -30,7 +30,8 @@ pub const FILE: &str = "journal.jsonl";
 ///
 /// It rises with every word that an older program cannot read, because that program would call the line damaged: told
 /// a higher version, it says that the journal is newer.
-/// In version 3 a failure's detail had fewer kinds: none for a refused argument, a failed system call or a missing file.
+/// In version 3 a failure's detail had fewer kinds: none for a refused argument, a failed system call or a missing
+/// file.
 /// In version 2 a failure was a message, and guests had no numbers; fields that 3 added are empty for an older journal,
 /// and none of its failures counts as measured.
 /// In version 1 candidates were among the facts of the environment: a program that looks for them there must not take

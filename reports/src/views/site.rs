@@ -2,8 +2,9 @@
 //!
 //! Both consist of the same pages, made by the same code: [`of_run`] shows a single run, in its directory, next to its
 //! files; [`write`] shows the recorded results, as they would be if the given runs had been written back, with the
-//! tests of the newest run of each cell that its verdicts rest on. Nothing is decided here: verdicts, answers and changes come from
-//! [`crate::standing`], and a run contributes to a release what it may write back ([`crate::views::record`]).
+//! tests of the newest run of each cell that its verdicts rest on. Nothing is decided here: verdicts, answers and
+//! changes come from [`crate::standing`], and a run contributes to a release what it may write back
+//! ([`crate::views::record`]).
 //!
 //! The pages are plain HTML that needs no script, in one template ([`page`]), with one style sheet.
 //! The template escapes everything, and names from a journal become file names in a single place ([`address`]).
@@ -104,7 +105,8 @@ struct SiteCell<'a> {
     report: Option<&'a CellReport>,
     /// The index of that run.
     run: Option<usize>,
-    /// Other runs of the cell by index, the newest first: newer ones, and those with components that were brought along.
+    /// Other runs of the cell by index, the newest first: newer ones, and those with components that were brought
+    /// along.
     others: Vec<(usize, &'a CellReport)>,
 }
 

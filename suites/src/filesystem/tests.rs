@@ -11,6 +11,7 @@ use super::{
 };
 use crate::check::{Check, Stop};
 use crate::environment::CommandOutput;
+use crate::mounts;
 use crate::row::test_id;
 use crate::share::Share;
 use crate::test::Body;
@@ -86,21 +87,13 @@ struct Mounted {
 
 impl Mounted {
     fn new(kind: &str, at: &Path, options: &str) -> Mounted {
-        own_mounts();
+        mounts::own();
         let options_of_it = std::ffi::CString::new(options).expect("options without NUL");
         rustix::mount::mount(kind, at, kind, rustix::mount::MountFlags::empty(), options_of_it.as_c_str())
             .unwrap_or_else(|e| panic!("mounting {kind} with {options}: {e}"));
         open_to_all(at);
         Mounted { at: at.to_path_buf() }
     }
-}
-
-/// Gives this thread mounts of its own, which the threads and programs that it starts share: they vanish with it, also
-/// if the tests are killed.
-fn own_mounts() {
-    use rustix::mount::{MountPropagationFlags, mount_change};
-    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).expect("a mount namespace");
-    mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE).expect("private mounts");
 }
 
 impl Drop for Mounted {
