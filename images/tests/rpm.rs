@@ -264,6 +264,22 @@ fn a_full_disk_is_reported() {
     assert!(images::cache::list(small.path()).is_empty());
 }
 
+/// A mount that is not undone is what a killed test leaves.
+#[test]
+#[cfg_attr(lacks = "mounting", ignore = "needs root that may mount")]
+fn a_small_disk_vanishes_with_its_test() {
+    let killed = || {
+        let small = Tmpfs::new("64k");
+        let path = small.path().to_owned();
+        std::fs::write(path.join("file"), "").unwrap();
+        std::mem::forget(small);
+        path
+    };
+    let path = std::thread::scope(|scope| scope.spawn(killed).join().unwrap());
+    assert!(!path.join("file").exists(), "{} is still mounted", path.display());
+    std::fs::remove_dir(path).unwrap();
+}
+
 #[test]
 #[cfg_attr(lacks = "dnf-images", ignore = "needs root, x86_64, dnf, rpm, createrepo-c and gnupg")]
 fn zypper_repositories_need_signed_indexes() {

@@ -26,13 +26,17 @@ use std::path::PathBuf;
 /// The journal's file name inside a run's directory.
 pub const FILE: &str = "journal.jsonl";
 
-/// The version of the journal's format that this crate writes, and the newest it reads.
+/// The version of the journal's format that this crate writes, and the newest it reads; it reads the older ones, too.
 ///
+/// It rises with every word that an older program cannot read, because that program would call the line damaged: told
+/// a higher version, it says that the journal is newer.
+/// In version 3 a failure's detail had fewer kinds: none for a refused argument, a failed system call or a missing
+/// file.
 /// In version 2 a failure was a message, and guests had no numbers; fields that 3 added are empty for an older journal,
 /// and none of its failures counts as measured.
 /// In version 1 candidates were among the facts of the environment: a program that looks for them there must not take
 /// them for the distro's own components.
-pub const SCHEMA: u32 = 3;
+pub const SCHEMA: u32 = 4;
 
 /// The longest line that is written or read, in bytes: the differences of a whole pjdfstest run fit, endless output of
 /// a guest does not.

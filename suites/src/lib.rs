@@ -20,6 +20,8 @@ pub mod group;
 mod host;
 mod links;
 pub mod loop_device;
+#[cfg(test)]
+mod mounts;
 mod namespace;
 mod netlink;
 pub mod outcome;

@@ -88,6 +88,7 @@ pub enum Grounds {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", tag = "kind")]
 pub enum FailureDetail {
+    // A further kind needs a higher version of the journal's format (`SCHEMA` in `reports/src/journal.rs`).
     /// Not set: the journal is older than this field.
     #[default]
     #[serde(rename = "untold")]

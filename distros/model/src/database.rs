@@ -5,6 +5,7 @@ mod layers;
 use crate::distro::DistroId;
 use crate::record::{Record, RecordError};
 use crate::suggest::{did_you_mean, nearest};
+use crate::verified::{self, VerifiedFile};
 use layers::Layers;
 use root::{Root, RootError};
 use std::collections::BTreeMap;
@@ -109,12 +110,20 @@ impl Database {
     pub fn of_system(root: &Root, directories: &[PathBuf]) -> Result<Database, DatabaseError> {
         let mut layers = Layers::default();
         layers.embedded();
-        for folder in SYSTEM_FOLDERS {
-            layers.system_folder(root, Path::new(folder))?;
-        }
-        for directory in directories {
-            layers.directory(directory)?;
-        }
+        layers.system(root, directories)?;
+        Ok(layers.finish())
+    }
+
+    /// Like [`Database::of_system`], without the built-in verdicts: they are most of the text, and a call about one
+    /// release needs those of its distro at most ([`add_shipped_verdicts`]).
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Database::of_system`].
+    pub fn of_system_without_shipped_verdicts(root: &Root, directories: &[PathBuf]) -> Result<Database, DatabaseError> {
+        let mut layers = Layers::default();
+        layers.embedded_without_verdicts();
+        layers.system(root, directories)?;
         Ok(layers.finish())
     }
 
@@ -172,6 +181,21 @@ impl Database {
     /// Returns the files that could not be used, each with its findings.
     pub fn problems(&self) -> &[RecordError] {
         &self.problems
+    }
+}
+
+/// Lays the verdicts of a record of [`Database::of_system_without_shipped_verdicts`] over the built-in ones of its
+/// distro: then it has those of [`Database::of_system`].
+pub fn add_shipped_verdicts(record: &mut Record) {
+    for (path, text) in VERDICTS {
+        // A file has its distro's name, and a test reads all of them.
+        let is_of_distro = Path::new(path).file_stem().is_some_and(|stem| stem == record.distro.as_str());
+        let Some(mut file) = is_of_distro.then(|| VerifiedFile::parse(Path::new(path), text).ok()).flatten() else {
+            continue;
+        };
+        verified::remove_overridden(&mut file.entries, &record.verified);
+        file.entries.append(&mut record.verified);
+        record.verified = file.entries;
     }
 }
 

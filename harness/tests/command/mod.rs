@@ -133,12 +133,13 @@ pub(crate) fn events(journal: &Path) -> Vec<Value> {
     lines.map(|mut line| line["event"].take()).collect()
 }
 
-/// A small disk in memory, unmounted when dropped.
+/// A small disk in memory, which only the calling thread and what it starts see, unmounted when dropped.
 pub(crate) struct SmallDisk(pub(crate) PathBuf);
 
 impl SmallDisk {
     pub(crate) fn mount(path: PathBuf, size: &str) -> Result<SmallDisk, String> {
         std::fs::create_dir(&path).map_err(|e| e.to_string())?;
+        own_mounts().map_err(|e| format!("separating the mounts: {e}"))?;
         let output = Command::new("mount")
             .args(["-t", "tmpfs", "-o", &format!("size={size},mode=755"), "tmpfs"])
             .arg(&path)
@@ -149,6 +150,14 @@ impl SmallDisk {
             Err(e) => Err(format!("running mount: {e}")),
         }
     }
+}
+
+/// Gives this thread mounts of its own, which the threads and programs that it starts share: they vanish with it, also
+/// if the tests are killed.
+fn own_mounts() -> std::io::Result<()> {
+    use rustix::mount::{MountPropagationFlags, mount_change};
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)?;
+    Ok(mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)?)
 }
 
 impl Drop for SmallDisk {

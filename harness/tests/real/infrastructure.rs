@@ -168,6 +168,21 @@ fn offline_without_an_image_is_an_error_with_a_hint() {
     assert_eq!(folder.verdicts("debian"), before);
 }
 
+/// A mount that is not undone is what a killed test leaves.
+#[test]
+#[cfg_attr(lacks = "mounting", ignore = "needs root that may mount")]
+fn a_small_disk_vanishes_with_its_test() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("disk");
+    let killed = || {
+        std::mem::forget(SmallDisk::mount(path.clone(), "64k").unwrap());
+        std::fs::write(path.join("file"), "").unwrap();
+        Command::new("test").arg("-e").arg(path.join("file")).status().unwrap().success()
+    };
+    assert!(std::thread::scope(|scope| scope.spawn(killed).join().unwrap()), "a program does not see the disk");
+    assert!(!path.join("file").exists(), "the disk is still mounted");
+}
+
 #[test]
 #[cfg_attr(lacks = "containers", ignore = "needs root, x86_64, mmdebstrap and Docker")]
 fn a_full_disk_is_reported_and_leaves_no_incomplete_image() {

@@ -100,6 +100,35 @@ fn diff_against_the_record_has_the_exit_code_of_report() {
     }
 }
 
+/// Two runs of a profile that this version does not know have nothing that it could compare, and neither has one with
+/// the record.
+#[test]
+fn an_unknown_profile_is_named_beside_the_known_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let today = jiff::Timestamp::now().as_second();
+    for run in ["strange", "stranger"] {
+        write_whole_run(dir.path(), run, today, has_only_a_strange_profile);
+    }
+    let said = "profile \"go-3.92\", known are go-2.2, go-2.3, ";
+    let hint = "\nhint: compare it with the kata-qualify that made this run, or with a newer one";
+    for runs in [&["strange"][..], &["strange", "stranger"]] {
+        let refused = run_command(dir.path(), &[&["diff"][..], runs].concat());
+        assert_eq!((refused.code, refused.stdout.as_str()), (Some(2), ""), "{}", refused.stderr);
+        for run in runs {
+            assert!(refused.stderr.contains(&format!("\n{run}: unknown {said}")), "{}", refused.stderr);
+        }
+        assert!(refused.stderr.contains("; did you mean \"go-3.29\"?"), "{}", refused.stderr);
+        assert_eq!(refused.stderr.matches(hint).count(), runs.len(), "{}", refused.stderr);
+    }
+    // A run whose profiles are known has another reason.
+    let cell = GeneratedRun { run: "elsewhere", cell: "debian:13/x86_64/container", ..GeneratedRun::default() };
+    write_run(&dir.path().join("elsewhere"), &cell);
+    write_whole_run(dir.path(), "here", today, |_| ());
+    let refused = run_command(dir.path(), &["diff", "here", "elsewhere"]);
+    assert_eq!(refused.code, Some(2), "{}", refused.stderr);
+    assert!(refused.stderr.contains("nothing to compare") && !refused.stderr.contains("unknown"), "{}", refused.stderr);
+}
+
 /// Writes the directory of a run of the whole catalogue in which everything passes, with its journal changed by
 /// `change`.
 fn write_whole_run(dir: &Path, run: &str, second: i64, change: fn(&mut Events)) {
@@ -210,6 +239,14 @@ fn is_lost(events: &mut Events) {
 fn has_a_strange_profile(events: &mut Events) {
     if let Event::RunStarted { profiles, .. } = &mut events.0[0].event {
         profiles.push("go-9.9".parse().unwrap());
+    }
+}
+
+fn has_only_a_strange_profile(events: &mut Events) {
+    for entry in &mut events.0 {
+        if let Event::RunStarted { profiles, .. } | Event::TestFinished { profiles, .. } = &mut entry.event {
+            *profiles = vec!["go-3.92".parse().unwrap()];
+        }
     }
 }
 

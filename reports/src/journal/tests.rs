@@ -158,6 +158,50 @@ fn a_newer_schema_is_refused_whatever_its_shape() {
     }
 }
 
+/// A program that does not know a kind cannot read the line, and would call the journal damaged.
+#[test]
+fn a_further_kind_of_failure_needs_a_higher_schema() {
+    let schema: serde_json::Value = serde_json::from_str(&crate::schema::journal().unwrap()).unwrap();
+    let kinds = schema.pointer("/$defs/FailureDetail/oneOf").unwrap().as_array().unwrap();
+    let kinds: Vec<&str> =
+        kinds.iter().map(|kind| kind.pointer("/properties/kind/const").unwrap().as_str().unwrap()).collect();
+    let of_version_4 = [
+        "untold",
+        "other",
+        "not-listed",
+        "lacks-options",
+        "qmp-refusal",
+        "daemon-ended",
+        "no-file-handles",
+        "qemu-refusal",
+        "daemon-lacks-flag",
+        "system-call",
+        "file-missing",
+    ];
+    assert_eq!((SCHEMA, kinds.as_slice()), (4, of_version_4.as_slice()), "raise SCHEMA with the kinds");
+    let dir = tempfile::tempdir().unwrap();
+    let read_back = |schema: u32, kind: &str| {
+        let lines = [
+            format!(
+                r#"{{"event":"run-started","schema":{schema},"run":"x","harness":"0.1.0","profiles":["go-3.29"],"cells":[],"filter":null,"candidate":false,"options":[]}}"#
+            ),
+            format!(
+                r#"{{"event":"test-finished","cell":"debian:13/x86_64/vm","profiles":["go-3.29"],"test":"t","attempt":1,"outcome":{{"outcome":"fail","component":"qemu","observed":"no q35","detail":{{"kind":"{kind}"}}}},"millis":1,"notes":[],"artifacts":[]}}"#
+            ),
+        ];
+        let line = |event: &String| format!("{{\"at\":\"2026-07-25T17:20:00Z\",\"event\":{event}}}\n");
+        std::fs::write(dir.path().join(FILE), lines.iter().map(line).collect::<String>()).unwrap();
+        read(dir.path()).map(|journal| journal.entries.len())
+    };
+    let newer = read_back(SCHEMA + 1, "of-a-newer-version").unwrap_err().to_string();
+    assert!(newer.contains(&format!("schema {} is newer than {SCHEMA}", SCHEMA + 1)), "{newer}");
+    let damaged = read_back(SCHEMA, "of-no-version").unwrap_err().to_string();
+    assert!(damaged.contains("of-no-version"), "{damaged}");
+    for (schema, kind) in [(3, "other"), (3, "no-file-handles"), (SCHEMA, "file-missing")] {
+        assert_eq!(read_back(schema, kind).unwrap(), 2, "{schema} {kind}");
+    }
+}
+
 #[test]
 fn a_journal_of_schema_2_is_read() {
     let dir = tempfile::tempdir().unwrap();

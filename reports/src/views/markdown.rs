@@ -38,20 +38,7 @@ const LATER_CHANGES: &str = "changes but the first 1000";
 
 /// Renders a run as Markdown; if it would be too long, leaves out details and says so.
 pub fn render(standings: &Standings<'_>) -> String {
-    let sections = Sections::of(standings);
-    let mut out = String::new();
-    for count in 0..=DETAILS.len() {
-        let left_out = DETAILS.get(..count).unwrap_or(DETAILS);
-        out = sections.joined(standings, left_out);
-        if out.len() <= MAX {
-            return out;
-        }
-    }
-    let end = "\nThe rest was left out, because this file would be too long for GitHub; see `index.html` for all of \
-               it.\n";
-    let whole_lines = out.get(..out.floor_char_boundary(MAX - end.len())).and_then(|kept| kept.rfind('\n'));
-    out.truncate(whole_lines.map_or(0, |at| at + 1));
-    out + end
+    Sections::of(standings).within(standings, MAX)
 }
 
 /// The sections of a report, each rendered once: with thousands of releases, the answers alone take seconds.
@@ -84,6 +71,24 @@ impl Sections {
                 ("notes", text(&|out| notes(out, matrix))),
             ],
         }
+    }
+
+    /// Joins the sections, without as many details as it takes to have at most `max` bytes.
+    fn within(&self, standings: &Standings<'_>, max: usize) -> String {
+        let mut out = String::new();
+        for count in 0..=DETAILS.len() {
+            let left_out = DETAILS.get(..count).unwrap_or(DETAILS);
+            out = self.joined(standings, left_out);
+            if out.len() <= max {
+                return out;
+            }
+        }
+        let end = "\nThe rest was left out, because this file would be too long for GitHub; see `index.html` for all \
+                   of it.\n";
+        let room = out.floor_char_boundary(max.saturating_sub(end.len()));
+        let whole_lines = out.get(..room).and_then(|kept| kept.rfind('\n'));
+        out.truncate(whole_lines.map_or(0, |at| at + 1));
+        out + end
     }
 
     /// Joins the sections without some details.

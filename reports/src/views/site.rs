@@ -2,8 +2,9 @@
 //!
 //! Both consist of the same pages, made by the same code: [`of_run`] shows a single run, in its directory, next to its
 //! files; [`write`] shows the recorded results, as they would be if the given runs had been written back, with the
-//! tests of the newest run of each cell. Nothing is decided here: verdicts, answers and changes come from
-//! [`crate::standing`], and a run contributes to a release what it may write back ([`crate::views::record`]).
+//! tests of the newest run of each cell that its verdicts rest on. Nothing is decided here: verdicts, answers and
+//! changes come from [`crate::standing`], and a run contributes to a release what it may write back
+//! ([`crate::views::record`]).
 //!
 //! The pages are plain HTML that needs no script, in one template ([`page`]), with one style sheet.
 //! The template escapes everything, and names from a journal become file names in a single place ([`address`]).
@@ -99,10 +100,14 @@ struct SiteCell<'a> {
     id: CellId,
     /// The results by profile.
     rows: BTreeMap<ProfileName, SiteRow>,
-    /// The results of the cell's newest run.
+    /// The results of the cell's newest run with verdicts on the release's own components; if there is none, of its
+    /// newest run.
     report: Option<&'a CellReport>,
-    /// The index of the newest run.
+    /// The index of that run.
     run: Option<usize>,
+    /// Other runs of the cell by index, the newest first: newer ones, and those with components that were brought
+    /// along.
+    others: Vec<(usize, &'a CellReport)>,
 }
 
 /// The results of a cell under one profile.
@@ -221,7 +226,7 @@ pub(crate) fn of_run<'a>(standings: &'a Standings<'a>, records: &[&'a Record], c
         });
         let row = |standing| SiteRow::of_run(standing, basics.clone(), report.finished.map(day));
         let rows = cell.profiles.iter().map(|(profile, standing)| ((*profile).clone(), row(standing))).collect();
-        SiteCell { id: report.cell.clone(), rows, report: Some(report), run: Some(0) }
+        SiteCell { id: report.cell.clone(), rows, report: Some(report), run: Some(0), others: Vec::new() }
     });
     let instances = matrix.cells.iter().flat_map(|cell| &cell.instances);
     let mut site = Website {

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::check::{Check, Stop};
 use crate::environment::CommandOutput;
+use crate::mounts;
 use crate::row::test_id;
 use crate::share::Share;
 use crate::test::Body;
@@ -39,8 +40,9 @@ fn open_to_all(path: &Path) {
 
 /// A tree with a separate site for each body.
 struct Native {
-    tree: TempDir,
+    /// Unmounted before the tree is removed.
     small: Mounted,
+    tree: TempDir,
 }
 
 impl Native {
@@ -52,7 +54,7 @@ impl Native {
             open_to_all(&tree.path().join(name));
         }
         let small = Mounted::new("tmpfs", &tree.path().join("small"), "size=16m");
-        Native { tree, small }
+        Native { small, tree }
     }
 
     fn site(&self, name: &str) -> Site {
@@ -78,13 +80,14 @@ fn run(argv: &[&str], variables: &[(&str, &str)], _: Duration) -> Result<Command
     Ok(CommandOutput { code: done.status.code(), stdout: text(&done.stdout), stderr: text(&done.stderr) })
 }
 
-/// A filesystem mounted for a test.
+/// A filesystem mounted for a test, which only the calling thread and what it starts see.
 struct Mounted {
     at: PathBuf,
 }
 
 impl Mounted {
     fn new(kind: &str, at: &Path, options: &str) -> Mounted {
+        mounts::own();
         let options_of_it = std::ffi::CString::new(options).expect("options without NUL");
         rustix::mount::mount(kind, at, kind, rustix::mount::MountFlags::empty(), options_of_it.as_c_str())
             .unwrap_or_else(|e| panic!("mounting {kind} with {options}: {e}"));
@@ -209,6 +212,29 @@ fn every_guest_body_passes_natively() {
         eprintln!("{:>6} ms {}", start.elapsed().as_millis(), row.name);
     }
     assert!(failures.is_empty(), "{failures:#?}");
+}
+
+/// A mount that is not undone is what a killed test leaves.
+#[test]
+#[cfg_attr(lacks = "mounting", ignore = "needs root that may mount")]
+fn a_mount_that_a_test_leaves_is_seen_only_by_what_the_test_started() {
+    use std::os::unix::fs::MetadataExt as _;
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let device = || fs::metadata(dir.path()).expect("it is there").dev();
+    let before = device();
+    std::thread::scope(|scope| {
+        let test = scope.spawn(|| {
+            std::mem::forget(Mounted::new("tmpfs", dir.path(), "size=64k"));
+            let mounted = device();
+            assert_ne!(mounted, before, "nothing is mounted");
+            let by_a_thread = std::thread::scope(|scope| scope.spawn(device).join().expect("it has run"));
+            let program = Command::new("stat").args(["-c", "%d"]).arg(dir.path()).output().expect("it is started");
+            let by_a_program = String::from_utf8_lossy(&program.stdout).trim().to_owned();
+            assert_eq!((by_a_thread, by_a_program), (mounted, mounted.to_string()));
+        });
+        test.join().expect("the mount is seen");
+    });
+    assert_eq!(device(), before, "the mount outlives the test");
 }
 
 #[test]

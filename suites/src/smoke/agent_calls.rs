@@ -333,6 +333,7 @@ mod tests {
     #[test]
     #[cfg_attr(lacks = "mounting", ignore = "needs root that may mount")]
     fn bodies_pass_on_a_working_kernel() {
+        crate::mounts::own();
         assert_eq!(guest_waits_for_events_of_each_kind(), Ok(()));
         assert_eq!(guest_has_sockets_of_each_family(), Ok(()));
         assert_eq!(guest_has_queues_terminals_and_locks(), Ok(()));

@@ -17,7 +17,7 @@ pub(crate) struct DetectArguments {
 
 pub(crate) fn run(common: &GlobalArguments, arguments: &DetectArguments) -> anyhow::Result<Exit> {
     let root = common.root()?;
-    let database = common.database(&root)?;
+    let database = common.database_without_shipped_verdicts(&root)?;
     let found = system::detect(&root, &database)?;
     let built_for = detect::built_for(&root)?;
     let arch = built_for.arch();

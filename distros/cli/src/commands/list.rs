@@ -33,7 +33,7 @@ type Listed<'d> = (&'d Record, &'d ReleaseEntry);
 
 /// Prints the known releases.
 pub(crate) fn run(common: &GlobalArguments, arguments: &ListArguments) -> anyhow::Result<Exit> {
-    let database = common.database(&common.root()?)?;
+    let database = common.database_without_shipped_verdicts(&common.root()?)?;
     let today = jiff::Zoned::now().date();
     let listed = chosen(&database, arguments, today)?;
     match arguments.format {

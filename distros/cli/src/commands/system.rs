@@ -3,7 +3,7 @@
 use super::{Exit, Failed, Format, arch_parser, this_arch};
 use clap::Args;
 use model::arch::Arch;
-use model::database::{Database, SYSTEM_FOLDERS};
+use model::database::{Database, DatabaseError, SYSTEM_FOLDERS, add_shipped_verdicts};
 use model::diagnostic::printable;
 use model::distro::{DistroId, Target};
 use model::package_manager::PackageManager;
@@ -72,11 +72,24 @@ impl GlobalArguments {
 
     /// Loads the database of all layers; unusable files are reported and left out.
     pub(crate) fn database(&self, root: &Root) -> Result<Database, Failed> {
+        self.load(root, Database::of_system)
+    }
+
+    /// Like [`GlobalArguments::database`], without the built-in verdicts.
+    pub(crate) fn database_without_shipped_verdicts(&self, root: &Root) -> Result<Database, Failed> {
+        self.load(root, Database::of_system_without_shipped_verdicts)
+    }
+
+    fn load(
+        &self,
+        root: &Root,
+        of_system: impl FnOnce(&Root, &[PathBuf]) -> Result<Database, DatabaseError>,
+    ) -> Result<Database, Failed> {
         let variable = std::env::var_os(PATH_VARIABLE).unwrap_or_default();
         let mut folders: Vec<PathBuf> =
             std::env::split_paths(&variable).filter(|p| !p.as_os_str().is_empty()).collect();
         folders.extend(self.records.iter().cloned());
-        let database = Database::of_system(root, &folders).map_err(|e| match e.is_unreadable() {
+        let database = of_system(root, &folders).map_err(|e| match e.is_unreadable() {
             true => unreadable(&e),
             false => Failed::new(Exit::BadInput, "bad-records", e.to_string()),
         })?;
@@ -134,7 +147,7 @@ impl System {
     /// Returns the named release, or that of the system.
     pub(crate) fn find_quietly(common: &GlobalArguments, about: &TargetArguments) -> Result<System, Failed> {
         let root = common.root()?;
-        let database = common.database(&root)?;
+        let database = common.database_without_shipped_verdicts(&root)?;
         let arch = arch(&root, about.arch)?;
         let (target, borrowed, derivative) = match &about.target {
             Some(text) => (named(text, &database)?, None, None),
@@ -144,7 +157,8 @@ impl System {
             }
         };
         let unknown = |e: &dyn std::fmt::Display| Failed::new(Exit::Unknown, "unknown-release", e.to_string());
-        let record = database.record(&target.distro).map_err(|e| unknown(&e))?.clone();
+        let mut record = database.record(&target.distro).map_err(|e| unknown(&e))?.clone();
+        add_shipped_verdicts(&mut record);
         let entry = record.require_release(&target.version).map_err(|e| unknown(&e))?.clone();
         // Checks that the release exists for the architecture.
         record.release(&target.version, arch).map_err(|e| unknown(&e))?;

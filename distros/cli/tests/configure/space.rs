@@ -31,6 +31,21 @@ fn back(machine: &Machine, small: &Small, call: &[&str]) -> Output {
     machine.run(call)
 }
 
+/// A mount that is not undone is what a killed test leaves.
+#[test]
+#[cfg_attr(lacks = "mounting", ignore = "needs root that may mount")]
+fn a_small_disk_vanishes_with_its_test() {
+    let machine = machine();
+    std::thread::scope(|scope| {
+        let killed = scope.spawn(|| {
+            std::mem::forget(machine.shrunk(1024));
+            assert!(machine.path(MAIN).exists(), "the machine is on the disk");
+        });
+        killed.join().expect("it is mounted");
+    });
+    assert!(!machine.path(MAIN).exists(), "the disk is still mounted");
+}
+
 #[test]
 #[cfg_attr(lacks = "mounting", ignore = "needs root that may mount")]
 fn unconfigure_works_on_a_full_disk() {

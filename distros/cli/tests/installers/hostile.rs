@@ -1,7 +1,8 @@
 //! Roots and packages that try to affect this machine, and cannot.
 
 use crate::scratch::{Scratch, run, tree};
-use crate::{apt, dnf, rpm};
+use crate::{apt, dnf, mounts, rpm};
+use model::package_manager::PackageManager;
 use operator::installer::{InstallError, InstallPlan};
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -357,6 +358,7 @@ fn a_disk_mounted_in_the_root_is_used_but_a_bind_mount_is_refused() {
     std::fs::create_dir_all(&mount_point).expect("made");
     let tmpfs = |mount_point: &Path| run(Command::new("mount").args(["-t", "tmpfs", "tmpfs"]).arg(mount_point));
     let unmount = |mount_point: &Path| run(Command::new("umount").arg("--lazy").arg(mount_point));
+    mounts::own();
     tmpfs(&mount_point);
     let done = scratch.install("kq-vmm", Duration::ZERO);
     let there = mount_point.join("bin/kq-vmm").exists();
@@ -368,6 +370,27 @@ fn a_disk_mounted_in_the_root_is_used_but_a_bind_mount_is_refused() {
     unmount(&mount_point);
     let message = refused.expect_err("it cannot be told whose that is").to_string();
     assert!(message.contains("/root/usr is also mounted at "), "{message}");
+}
+
+/// A mount that is not undone is what a killed test leaves.
+#[test]
+#[cfg_attr(lacks = "mounting", ignore = "needs root that may mount")]
+fn a_root_of_its_own_vanishes_with_its_test() {
+    let folder = std::thread::scope(|scope| {
+        let killed = scope.spawn(|| {
+            let mut scratch = Scratch::new(PackageManager::Apt);
+            scratch.shrink(1);
+            scratch.write("file", "");
+            let folder = scratch.path().to_owned();
+            std::mem::forget(scratch);
+            folder
+        });
+        killed.join().expect("it is mounted")
+    });
+    let is_mounted = folder.join("root/file").exists();
+    // What the test leaves is removed, except what would still be mounted.
+    let _ = std::fs::remove_dir_all(&folder);
+    assert!(!is_mounted, "{} is still mounted", folder.display());
 }
 
 #[test]

@@ -7,6 +7,8 @@
 mod apt;
 mod dnf;
 mod hostile;
+#[path = "../mounts/mod.rs"]
+mod mounts;
 mod pacman;
 mod rpm;
 mod scratch;

@@ -1,5 +1,6 @@
 //! A root and a repository in one temporary directory, and the checks that every package manager has to pass.
 
+use crate::mounts;
 use crate::situations::Situation;
 use model::package_manager::PackageManager;
 use operator::installer::{
@@ -82,10 +83,11 @@ releases: [{{version: 1}}]
         self.move_to("tmpfs", &format!("size={mebibytes}m"));
     }
 
-    /// Turns the root into a file system of its own.
+    /// Turns the root into a file system of its own, which only the calling thread and what it starts see.
     pub(crate) fn move_to(&mut self, filesystem: &str, options: &str) {
         let copy = self.path().join("kept");
         run(Command::new("cp").arg("-a").arg(self.root_path()).arg(&copy));
+        mounts::own();
         run(Command::new("mount").args(["-t", filesystem, "-o", options, filesystem]).arg(self.root_path()));
         self.mounted = true;
         run(Command::new("cp").arg("-a").arg(copy.join(".")).arg(self.root_path()));

@@ -2,6 +2,9 @@
 #![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+#[path = "../mounts/mod.rs"]
+mod mounts;
+
 use assert_cmd::Command;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -123,11 +126,13 @@ impl Machine {
         copy
     }
 
-    /// Moves the machine to a file system of this many KiB, which requires root; it is unmounted with [`Small`].
+    /// Moves the machine to a file system of this many KiB, which requires root; only the calling thread and what it
+    /// starts see it, and it is unmounted with [`Small`].
     pub(crate) fn shrunk(&self, kibibytes: u32) -> Small {
         let small = self.path("small");
         std::fs::create_dir_all(&small).expect("made");
         let size = format!("size={kibibytes}k");
+        mounts::own();
         let mut mount = std::process::Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&small);
         assert!(mount.status().expect("mount").success(), "a small file system cannot be mounted");

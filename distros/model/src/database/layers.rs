@@ -25,18 +25,33 @@ pub(super) struct Layers {
 
 impl Layers {
     pub(super) fn embedded(&mut self) {
-        for (path, text) in RECORDS {
-            self.add(Path::new(path), Draft::parse(Path::new(path), text));
-        }
+        self.embedded_without_verdicts();
         for (path, text) in VERDICTS {
             match VerifiedFile::parse(Path::new(path), text) {
                 Ok(file) => self.add_entries(Path::new(path), file),
                 Err(error) => self.problems.push(error),
             }
         }
+    }
+
+    pub(super) fn embedded_without_verdicts(&mut self) {
+        for (path, text) in RECORDS {
+            self.add(Path::new(path), Draft::parse(Path::new(path), text));
+        }
         for (path, text) in KNOWN_ISSUES {
             self.add_issues(Path::new(path), Ok((*text).to_owned()));
         }
+    }
+
+    /// Adds the layers of a system: its own directories, and the caller's.
+    pub(super) fn system(&mut self, root: &Root, directories: &[PathBuf]) -> Result<(), DatabaseError> {
+        for folder in SYSTEM_FOLDERS {
+            self.system_folder(root, Path::new(folder))?;
+        }
+        for directory in directories {
+            self.directory(directory)?;
+        }
+        Ok(())
     }
 
     pub(super) fn directory(&mut self, directory: &Path) -> Result<(), DatabaseError> {
@@ -53,7 +68,7 @@ impl Layers {
         Ok(())
     }
 
-    pub(super) fn system_folder(&mut self, root: &Root, folder: &Path) -> Result<(), DatabaseError> {
+    fn system_folder(&mut self, root: &Root, folder: &Path) -> Result<(), DatabaseError> {
         let is_packaged = folder == Path::new(SYSTEM_FOLDERS[0]);
         for inside in self.yaml_files_in(root, folder)? {
             let path = root.shown(&inside);

@@ -2,7 +2,7 @@ use super::*;
 use crate::arch::Arch;
 use crate::distro::{ReleaseVersion, Target};
 use crate::known_issues::KnownIssuesFile;
-use crate::verified::{VerifiedEntry, VerifiedFile};
+use crate::verified::VerifiedEntry;
 use ::root::InsidePath;
 
 #[test]
@@ -98,6 +98,37 @@ fn a_shaped_verdict_does_not_hide_the_shipped_ones() {
     let known = &database.record("debian").unwrap().verified;
     assert_eq!(known.len(), shipped.len() + 1);
     assert!(shipped.iter().all(|entry| known.contains(entry)) && known.contains(&shaped));
+}
+
+/// The verdicts are half a megabyte, which a call about another distro need not read.
+#[test]
+fn shipped_verdicts_can_be_added_to_one_record_alone() {
+    let shipped = Database::embedded().record("debian").unwrap().verified.clone();
+    let distro: DistroId = "debian".parse().unwrap();
+    let root = tempfile::tempdir().unwrap();
+    let other = tempfile::tempdir().unwrap();
+    // Each layer overrides a shipped entry, the upper one also that of the layer below.
+    let layers = [(root.path().join("etc/kata-osinfo"), 0..2_usize), (other.path().to_owned(), 1..3)];
+    for (number, (folder, entries)) in layers.into_iter().enumerate() {
+        let harness = format!("9.{number}.0");
+        let own = |entry: &VerifiedEntry| VerifiedEntry { harness: harness.clone(), ..entry.clone() };
+        let entries: Vec<VerifiedEntry> = shipped[entries].iter().map(own).collect();
+        std::fs::create_dir_all(folder.join("verified")).unwrap();
+        let text = crate::verified::apply(None, &distro, &[], &entries).unwrap();
+        std::fs::write(folder.join("verified/debian.yaml"), text).unwrap();
+    }
+    let directories = [other.path().to_owned()];
+    let root = Root::new(root.path()).unwrap();
+    let whole = Database::of_system(&root, &directories).unwrap();
+    assert!(whole.problems().is_empty(), "{:?}", whole.problems());
+    let bare = Database::of_system_without_shipped_verdicts(&root, &directories).unwrap();
+    let mut debian = bare.record("debian").unwrap().clone();
+    assert!((1..=4).contains(&debian.verified.len()), "only those of the layers, not {}", debian.verified.len());
+    add_shipped_verdicts(&mut debian);
+    assert_eq!(&debian, whole.record("debian").unwrap());
+    let mut fedora = bare.record("fedora").unwrap().clone();
+    add_shipped_verdicts(&mut fedora);
+    assert_eq!(&fedora, whole.record("fedora").unwrap());
 }
 
 #[test]

@@ -54,18 +54,29 @@ fn many(releases: usize) -> Matrix {
 fn a_report_stays_below_a_mebibyte_and_names_omissions() {
     let whole = render(&sample::standings(&sample::matrix()));
     assert!(!whole.contains("Left out") && whole.contains("## Notes"));
-    for releases in [500, 2500, 6000] {
-        let matrix = many(releases);
-        let text = render(&sample::standings(&matrix));
-        assert!(text.len() <= 1 << 20, "{releases}: {} bytes", text.len());
-        assert!(
-            text.contains("> **Note:** Left out, because the file would be too long for GitHub: notes"),
-            "{releases}"
-        );
-        assert!(!text.contains("## Notes"), "{releases}");
-        assert!(text.contains("## Changes") && text.contains("## Can Kata run here?"), "{releases}");
-        assert_eq!(text.contains("The rest was left out"), releases == 6000, "{releases}");
+    let matrix = many(500);
+    let standings = sample::standings(&matrix);
+    let sections = Sections::of(&standings);
+    let text = sections.within(&standings, MAX);
+    assert!(MAX <= 1 << 20 && text.len() <= MAX, "{} bytes", text.len());
+    assert!(text.contains("> **Note:** Left out, because the file would be too long for GitHub: notes"));
+    assert!(!text.contains("## Notes") && !text.contains("The rest was left out"));
+    assert!(text.contains("## Changes") && text.contains("## Can Kata run here?"));
+    // A lower limit stands for more releases, each of which takes a while.
+    let mut longer = usize::MAX;
+    for count in 0..=DETAILS.len() {
+        let left_out = &DETAILS[..count];
+        let expected = sections.joined(&standings, left_out);
+        assert!(expected.len() < longer, "leaving out {left_out:?} gains nothing");
+        longer = expected.len();
+        assert!(sections.within(&standings, longer) == expected, "{longer} bytes: expected all but {left_out:?}");
+        let names_all = expected.contains(&format!("too long for GitHub: {}; see", left_out.join(", ")));
+        assert_eq!(names_all, count > 0, "{left_out:?}");
     }
+    let cut = sections.within(&standings, longer - 1);
+    assert!(cut.len() < longer && cut.contains("## Can Kata run here?"), "{} of {longer} bytes", cut.len());
+    let end = "|\n\nThe rest was left out, because this file would be too long for GitHub; see `index.html` for all of it.\n";
+    assert!(cut.ends_with(end), "{}", &cut[cut.floor_char_boundary(cut.len().saturating_sub(500))..]);
 }
 
 #[test]

@@ -6,9 +6,11 @@ use super::known::Why;
 use super::page::{Here, MOST, document, fitting, left_out, legend, mark, message, scroll, time};
 use super::results;
 use super::{Put, SiteCell, Website};
-use crate::matrix::ProfileHead;
+use crate::matrix::{CellReport, ProfileHead};
+use crate::redact::one_line;
 use crate::standing::{CellStanding, is_main};
 use crate::views::marks::Marks;
+use crate::views::record::withheld_cell;
 use crate::views::{causes, wording};
 use maud::{Markup, PreEscaped, html};
 use model::verified::Verdict;
@@ -17,6 +19,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use suites::capability::Capability;
 use suites::outcome::Component;
+
+/// Maximum of other runs that are named.
+const OTHERS: usize = 10;
+/// Maximum size of the reason why a run's tests are not shown, in bytes.
+const MAX_WHY_NOT: usize = 300;
 
 /// Writes the page of a cell.
 pub(super) fn put(site: &Website<'_>, cell: &SiteCell<'_>, put: &mut Put<'_>) -> io::Result<()> {
@@ -32,7 +39,8 @@ pub(super) fn put(site: &Website<'_>, cell: &SiteCell<'_>, put: &mut Put<'_>) ->
     let body = html! {
         h1 { (title) }
         p { a href=(here.to(Page::Release(&cell.id))) { "Can Kata run on " (cell.id.distro) " " (cell.id.release) "?" } }
-        (by_run(site, cell))
+        (by_run(&here, cell))
+        (others(&here, cell))
         (why(&here, cell, &mut room))
         h2 #verdicts { "Verdicts" }
         (legend())
@@ -46,8 +54,10 @@ pub(super) fn put(site: &Website<'_>, cell: &SiteCell<'_>, put: &mut Put<'_>) ->
 }
 
 /// Names the run that the tests belong to.
-fn by_run(site: &Website<'_>, cell: &SiteCell<'_>) -> Markup {
+fn by_run(here: &Here<'_>, cell: &SiteCell<'_>) -> Markup {
+    let site = here.site;
     let run = cell.run.and_then(|run| site.runs.get(run)).filter(|_| !site.is_run);
+    let brought = cell.report.map(CellReport::supplied_components).unwrap_or_default();
     html! {
         p.muted {
             @if let Some(report) = cell.report {
@@ -56,8 +66,39 @@ fn by_run(site: &Website<'_>, cell: &SiteCell<'_>) -> Markup {
             } @else { (cell.id) " · by the record alone: no run of it was given, so that there is nothing on single tests" }
             @if let Some(run) = run {
                 " · tests of run " (run.standings.matrix.run) @if let Some(day) = run.day() { ", " (time(day)) }
+                @if !brought.is_empty() { ", with " (brought.join(", ")) }
             }
         }
+    }
+}
+
+/// Names the cell's other runs, and why their tests are not on the page.
+fn others(here: &Here<'_>, cell: &SiteCell<'_>) -> Markup {
+    let run = |place: usize| here.site.runs.get(place);
+    let runs = cell.others.iter().take(OTHERS).filter_map(|(place, report)| Some((run(*place)?, *report)));
+    let more = cell.others.len().saturating_sub(OTHERS);
+    html! {
+        @if !cell.others.is_empty() {
+            p.muted { "The tests of these runs are not shown here:" }
+            ul #others { @for (run, report) in runs { li {
+                a href=(here.to(Page::Runs)) { (run.standings.matrix.run) }
+                @if let Some(day) = run.day() { ", " (time(day)) }
+                ": " (why_not(report))
+            } } }
+            @if more > 0 { p.muted { "and " (more) " more" } }
+        }
+    }
+}
+
+/// Says why the tests of a run are not those behind the verdicts on a release's own components.
+fn why_not(report: &CellReport) -> String {
+    let brought = report.supplied_components();
+    if !brought.is_empty() {
+        return format!("with {}", brought.join(", "));
+    }
+    match withheld_cell(report) {
+        Some(why) => one_line(&why, MAX_WHY_NOT),
+        None => "it decided nothing".to_owned(),
     }
 }
 
@@ -120,7 +161,7 @@ fn why(here: &Here<'_>, cell: &SiteCell<'_>, room: &mut usize) -> Markup {
         @if !shown.0.is_empty() || !known.0.is_empty() {
             h2 #why { "Why" }
             @if !shown.0.is_empty() {
-                @if !here.site.is_run { h3 { "What the tests of the newest run showed" } }
+                @if !here.site.is_run { h3 { "What the tests on this page showed" } }
                 ul.causes { (shown) } (left_out(omitted))
             }
             @if !known.0.is_empty() {

@@ -23,10 +23,21 @@ type Entries = BTreeMap<DistroId, Vec<VerifiedEntry>>;
 /// The records, successively extended by runs.
 pub(super) struct History<'a> {
     records: &'a [&'a Record],
-    /// The runs, the oldest first, each with the entries before it, and why the run, or a part of it, does not count.
-    runs: Vec<(&'a Matrix, Entries, Vec<String>)>,
+    /// The runs, the oldest first.
+    runs: Vec<PastRun<'a>>,
     /// The entries after all runs.
     known: Entries,
+}
+
+/// A run and what it adds.
+struct PastRun<'a> {
+    matrix: &'a Matrix,
+    /// The entries before it.
+    before: Entries,
+    /// Why the run, or a part of it, does not count.
+    withheld: Vec<String>,
+    /// The cells for which it has verdicts on the release's own components.
+    decides: BTreeSet<CellId>,
 }
 
 impl<'a> History<'a> {
@@ -61,6 +72,8 @@ impl<'a> History<'a> {
                 withheld.insert(0, SHAPED.to_owned());
             }
             withheld.extend(matrix.cells.iter().filter_map(components_brought_along));
+            let own = entries.iter().filter(|(_, entry)| !entry.shaped && entry.supplied_components().is_empty());
+            let decides = own.map(|(distro, entry)| cell_of(distro, entry)).collect();
             let mut new: Entries = BTreeMap::new();
             for (distro, entry) in entries.into_iter().filter(|(_, entry)| !entry.shaped) {
                 new.entry(distro).or_default().push(entry);
@@ -72,15 +85,15 @@ impl<'a> History<'a> {
                 below.extend(above);
                 take_over(known.entry(distro).or_default(), new);
             }
-            runs.push((matrix, snapshot, withheld));
+            runs.push(PastRun { matrix, before: snapshot, withheld, decides });
         }
         History { records, runs, known }
     }
 
     /// Compares each run with the entries before it.
     pub(super) fn standings(&'a self) -> Vec<Standings<'a>> {
-        let compared = |(matrix, before, _): &'a (&'a Matrix, Entries, Vec<String>)| {
-            Standings::new(matrix, Recorded::of_entries(before, self.records.iter().copied()), false)
+        let compared = |run: &'a PastRun<'a>| {
+            Standings::new(run.matrix, Recorded::of_entries(&run.before, self.records.iter().copied()), false)
         };
         self.runs.iter().map(compared).collect()
     }
@@ -115,12 +128,7 @@ pub(super) fn of_history<'a>(
     let mut cells: BTreeMap<CellId, SiteCell<'a>> = BTreeMap::new();
     for (distro, entries) in &history.known {
         for entry in entries {
-            let id = CellId {
-                distro: distro.clone(),
-                release: entry.release.clone(),
-                arch: entry.arch,
-                environment: entry.environment,
-            };
+            let id = cell_of(distro, entry);
             cells
                 .entry(id.clone())
                 .or_insert_with(|| empty(id))
@@ -134,17 +142,19 @@ pub(super) fn of_history<'a>(
         .runs
         .iter()
         .zip(standings)
-        .map(|((_, _, withheld), standings)| SiteRun { standings, withheld: withheld.clone() })
+        .map(|(run, standings)| SiteRun { standings, withheld: run.withheld.clone() })
         .collect();
     runs.reverse();
-    for (place, run) in runs.iter().enumerate().filter(|(_, run)| run.is_shown()) {
-        for cell in &run.standings.cells {
-            let id = &cell.report.cell;
-            let known = cells.entry(id.clone()).or_insert_with(|| empty(id.clone()));
-            if known.report.is_none() {
-                (known.report, known.run) = (Some(cell.report), Some(place));
-            }
+    let mut of_cells: BTreeMap<&CellId, Vec<OfRun<'a>>> = BTreeMap::new();
+    for (place, (run, past)) in runs.iter().zip(history.runs.iter().rev()).enumerate() {
+        for cell in run.standings.cells.iter().filter(|_| run.is_shown()) {
+            let report = cell.report;
+            let decides = past.decides.contains(&report.cell);
+            of_cells.entry(&report.cell).or_default().push(OfRun { place, report, decides });
         }
+    }
+    for (id, all) in of_cells {
+        cells.entry(id.clone()).or_insert_with(|| empty(id.clone())).take_tests(&all);
     }
     let changes = runs
         .iter()
@@ -200,7 +210,40 @@ fn changes_that_count<'a>(standings: &Standings<'a>) -> Vec<ChangeRow<'a>> {
 }
 
 fn empty<'a>(id: CellId) -> SiteCell<'a> {
-    SiteCell { id, rows: BTreeMap::new(), report: None, run: None }
+    SiteCell { id, rows: BTreeMap::new(), report: None, run: None, others: Vec::new() }
+}
+
+/// Returns the cell that an entry is about.
+fn cell_of(distro: &DistroId, entry: &VerifiedEntry) -> CellId {
+    CellId {
+        distro: distro.clone(),
+        release: entry.release.clone(),
+        arch: entry.arch,
+        environment: entry.environment,
+    }
+}
+
+/// A run's results for a cell.
+struct OfRun<'a> {
+    /// The run's index in the site.
+    place: usize,
+    report: &'a CellReport,
+    /// Whether the run has verdicts on the release's own components.
+    decides: bool,
+}
+
+impl<'a> SiteCell<'a> {
+    /// Takes the tests of the newest run with verdicts on the release's own components, or if there is none, of the
+    /// newest run; `all` are the cell's runs, the newest first.
+    fn take_tests(&mut self, all: &[OfRun<'a>]) {
+        let Some(shown) = all.iter().find(|run| run.decides).or(all.first()) else { return };
+        (self.report, self.run) = (Some(shown.report), Some(shown.place));
+        // What an older run showed of the release's own components is outdated.
+        let is_other = |run: &&OfRun<'_>| {
+            run.place < shown.place || (run.place > shown.place && !run.report.supplied_components().is_empty())
+        };
+        self.others = all.iter().filter(is_other).map(|run| (run.place, run.report)).collect();
+    }
 }
 
 /// Describes the site in one line.

@@ -219,7 +219,7 @@ fn all<'s>(site: &'s Website<'_>) -> All<'s> {
     all
 }
 
-/// Returns the component packages of a cell: those behind its verdicts, and those of its newest run.
+/// Returns the component packages of a cell: those behind its verdicts, and those of the run whose tests are shown.
 fn versions<'s>(cell: &'s SiteCell<'_>) -> impl Iterator<Item = (&'s str, &'s str)> {
     let of_rows = cell.rows.values().flat_map(|row| &row.basics).flat_map(|basics| &basics.versions);
     let facts = cell.report.and_then(|report| report.facts.as_ref());
@@ -325,7 +325,8 @@ mod tests {
                 let standings = [sample::standings(&matrix)];
                 let packages = Packages::new(&[record], &standings, std::iter::once(&id));
                 let report = &matrix.cells[0];
-                let cell = SiteCell { id: id.clone(), rows: BTreeMap::new(), report: Some(report), run: Some(0) };
+                let (rows, others) = (BTreeMap::new(), Vec::new());
+                let cell = SiteCell { id: id.clone(), rows, report: Some(report), run: Some(0), others };
                 for component in Component::ALL {
                     let failed = FailedTest {
                         matrix: &matrix,
@@ -373,7 +374,8 @@ mod tests {
         let standings = [sample::standings(&matrix)];
         let id = sample::cell("13");
         let packages = Packages::new(&[record], &standings, std::iter::once(&id));
-        let mut cell = SiteCell { id: id.clone(), rows: BTreeMap::new(), report: Some(&matrix.cells[0]), run: Some(0) };
+        let (rows, report, others) = (BTreeMap::new(), Some(&matrix.cells[0]), Vec::new());
+        let mut cell = SiteCell { id: id.clone(), rows, report, run: Some(0), others };
         let of = |cell: &SiteCell<'_>| packages.of_component(cell, Component::Kernel).map(|(source, _)| source);
         assert_eq!(of(&cell).as_deref(), Some("linux"), "which has the bugs of what is signed");
         cell.report = None;

@@ -286,6 +286,42 @@ fn changes_of_runs_that_do_not_count_are_omitted() {
     assert_eq!((changes, words.as_str()), (3, "debian:13/x86_64/container: it is not finished"));
 }
 
+/// With a component that was brought along, other tests fail and pass than those behind the verdicts.
+#[test]
+fn a_cell_page_shows_the_tests_behind_its_verdicts_and_names_other_runs() {
+    let fails = |test: &str| (test == QMP).then(|| fail(Component::Qemu, "seen with another QEMU"));
+    let mut brought = of_day(4, fails);
+    let facts = brought.cells[0].facts.as_mut().unwrap();
+    facts.candidates.insert(Component::Qemu, "mine".to_owned().into());
+    let mut unfinished = of_day(5, |_| None);
+    unfinished.cells[0].complete = false;
+    let page_of = |runs: &[Matrix]| {
+        let mut pages = site_of(&[], runs, &sample::catalogue(), &sample::profiles());
+        assert_eq!(broken(&pages), Vec::<String>::new());
+        pages.remove("cell/debian-13-x86_64-container.html").unwrap()
+    };
+    let page = page_of(&[three_days(), vec![brought.clone(), unfinished]].concat());
+    let others = |page: &str| {
+        let list = page.split_once("<ul id=\"others\">").map(|(_, after)| after.split("</ul>").next().unwrap());
+        list.unwrap_or_default().to_owned()
+    };
+    assert!(page.contains("tests of run run-3, ") && !page.contains("seen with another QEMU"), "{page}");
+    let named = others(&page);
+    assert_eq!(named.matches("href=\"../runs.html\"").count(), 2, "{named}");
+    assert!(named.find(">run-5</a>") < named.find(">run-4</a>") && named.contains(">run-4</a>"), "{named}");
+    assert!(named.contains(": it is not finished") && named.contains(": with qemu mine"), "{named}");
+    // An older run with a component is named, too, but none whose verdicts are outdated.
+    let mut again = three_days();
+    let facts = again[1].cells[0].facts.as_mut().unwrap();
+    facts.candidates.insert(Component::Qemu, "mine".to_owned().into());
+    let named = others(&page_of(&again));
+    assert!(named.contains(">run-1</a>") && !named.contains(">run-2</a>"), "{named}");
+    // Without any other run, its tests are shown as those with the component.
+    let page = page_of(&[brought]);
+    assert!(page.contains("tests of run run-4, ") && page.contains(", with qemu mine"), "{page}");
+    assert!(page.contains("seen with another QEMU") && others(&page).is_empty(), "{page}");
+}
+
 /// Such a run would replace every later run until its day.
 #[test]
 fn a_run_dated_in_the_future_is_listed_but_does_not_count() {

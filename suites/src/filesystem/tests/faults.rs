@@ -43,6 +43,7 @@ fn mount_flags_that_remove_a_property_fail_it() {
     use rustix::mount::{MountFlags, mount, mount_remount};
     let dir = tempfile::tempdir().expect("a temporary directory");
     super::open_to_all(dir.path());
+    crate::mounts::own();
     mount("tmpfs", dir.path(), "tmpfs", MountFlags::NOEXEC, None).expect("it can be mounted");
     let mounted = Mounted { at: dir.path().to_path_buf() };
     super::open_to_all(dir.path());

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::check::message;
+use crate::mounts;
 
 #[test]
 #[cfg_attr(lacks = "mounting", ignore = "needs root that may mount")]
@@ -12,6 +13,7 @@ fn loop_disks_work_natively() {
 #[test]
 #[cfg_attr(lacks = "mounting", ignore = "needs root that may mount")]
 fn a_generated_erofs_mounts_and_a_damaged_one_is_found() {
+    mounts::own();
     let dir = tempfile::tempdir().unwrap();
     let mut image = erofs::image(WORDS);
     assert_eq!(read_only_erofs(dir.path(), &image), Ok(()));
@@ -25,6 +27,7 @@ fn a_generated_erofs_mounts_and_a_damaged_one_is_found() {
 #[test]
 #[cfg_attr(lacks = "mounting", ignore = "needs root that may mount")]
 fn a_generated_xfs_mounts_and_a_damaged_one_is_found() {
+    mounts::own();
     let dir = tempfile::tempdir().unwrap();
     let mut image = xfs::image();
     assert_eq!(kept_by_xfs(dir.path(), &image), Ok(()));

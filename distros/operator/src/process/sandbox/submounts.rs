@@ -18,7 +18,8 @@ const MAX_PATH: usize = 255;
 ///
 /// Fails if a filesystem is also mounted outside the root, because it might be the machine's.
 pub(super) fn of(root: &Root) -> io::Result<Vec<PathBuf>> {
-    folders(&std::fs::read("/proc/self/mountinfo")?, root.path())
+    // A thread can have mounts of its own, and it is this thread that opens them.
+    folders(&std::fs::read("/proc/thread-self/mountinfo")?, root.path())
 }
 
 fn folders(mountinfo: &[u8], top: &Path) -> io::Result<Vec<PathBuf>> {
