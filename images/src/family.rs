@@ -72,6 +72,12 @@ pub(crate) trait PackageFamily: Sync {
     /// Returns the packages of a machine that is booted from the tree, in addition to its kernel and container manager.
     fn machine_packages(&self) -> &'static [&'static str];
 
+    /// Returns whether systemd is the init of a machine that is booted from the tree: the harness starts its agent there
+    /// by a unit of systemd.
+    fn boots_with_systemd(&self) -> bool {
+        true
+    }
+
     /// Returns this machine's program that makes a base tree from the archives.
     fn bootstrap_program(&self) -> &'static str;
 
@@ -215,6 +221,12 @@ pub(crate) fn of(release: &Release) -> Result<&'static dyn PackageFamily, Failur
         let written = ALL.iter().map(|family| family.package_manager()).collect();
         ImageErrorKind::UnsupportedPackageManager { manager, written }.into()
     })
+}
+
+/// Returns whether a machine that is booted from a release's image has systemd as its init; false if no family has the
+/// release's package manager, so that there is no image.
+pub fn boots_with_systemd(release: &Release) -> bool {
+    of(release).is_ok_and(|family| family.boots_with_systemd())
 }
 
 /// Returns whether, in some family, a package with this file name has nothing that a guest runs.

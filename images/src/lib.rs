@@ -52,7 +52,7 @@ pub use cache::{
 pub use disk::{Disk, prepare_disk};
 pub use error::{CommandFailure, ErrorSubject, ImageError, ImageErrorKind};
 pub use family::credentials::check_mirror;
-pub use family::{Tool, addresses, tools};
+pub use family::{Tool, addresses, boots_with_systemd, tools};
 pub use job::runs_programs_of;
 pub use manifest::Manifest;
 pub use operator::process::sandbox::{NotConfined, confines};

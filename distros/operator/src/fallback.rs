@@ -214,13 +214,11 @@ mod tests {
 
     #[test]
     fn every_distros_instructions_name_its_packages_and_a_record_that_parses() {
-        use model::package_manager::PackageManager::{
-            Apk, Apt, Dnf, Emerge, ImageBased, Nix, Pacman, Tdnf, Yum, Zypper,
-        };
+        use model::package_manager::PackageManager;
         let database = Database::embedded();
         let mut release = database.record("debian").unwrap().release("13", model::arch::Arch::X86_64).unwrap();
-        for manager in [Apt, Dnf, Yum, Tdnf, Zypper, Pacman, Apk, Emerge, Nix, ImageBased] {
-            release.package_manager = manager;
+        for manager in PackageManager::ALL {
+            release.package_manager = *manager;
             for profile in Profile::all() {
                 for component in [Buildable::Qemu, Buildable::Virtiofsd] {
                     let built = instructions(component, &release, profile);

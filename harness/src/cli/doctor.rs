@@ -17,6 +17,7 @@ use model::package_manager::PackageManager;
 use model::words::{SizeUnit, size};
 use operator::process::Invocation;
 use root::Root;
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -38,8 +39,8 @@ enum Subject {
 }
 
 impl Subject {
-    fn name(self) -> &'static str {
-        match self {
+    fn name(self) -> Cow<'static, str> {
+        let name = match self {
             Subject::Root => "root",
             Subject::Program(name) => name,
             Subject::Namespaces => "namespaces for packages' scripts",
@@ -48,12 +49,10 @@ impl Subject {
             Subject::Accelerator => "accelerator",
             Subject::Machines => "virtual machines",
             Subject::External(name) => name,
-            Subject::Foreign(Arch::X86_64) => "machines of x86_64",
-            Subject::Foreign(Arch::Aarch64) => "machines of aarch64",
-            Subject::Foreign(Arch::Ppc64le) => "machines of ppc64le",
-            Subject::Foreign(Arch::S390x) => "machines of s390x",
+            Subject::Foreign(arch) => return format!("machines of {arch}").into(),
             Subject::Memory => "memory",
-        }
+        };
+        name.into()
     }
 }
 

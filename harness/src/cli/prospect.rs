@@ -8,7 +8,6 @@ use bollard::Docker;
 use images::{BaseSource, ImageError, ImageRoute};
 use model::diagnostic::error_chain;
 use model::distro::Target;
-use model::package_manager::PackageManager;
 use model::release::Release;
 use reports::journal::Environment;
 use std::cell::OnceCell;
@@ -108,7 +107,7 @@ fn machine(pinned: &Pinned, engine: &Engine) -> Result<(), Refusal> {
 /// The reason, if there is no way.
 pub(super) fn way(release: &Release, here: &Here<'_>) -> Result<ImageRoute, Refusal> {
     let way = image(release, here.images, here.engine)?;
-    if here.environments.contains(&Environment::Vm) && !has_systemd(release) {
+    if here.environments.contains(&Environment::Vm) && !images::boots_with_systemd(release) {
         return Err(Refusal {
             release: release.target(),
             why: "virtual machines (--in vm) need systemd, which this release does not use as init".to_owned(),
@@ -131,12 +130,6 @@ pub(super) fn way(release: &Release, here: &Here<'_>) -> Result<ImageRoute, Refu
             hint: lack.hint.clone(),
         }),
     }
-}
-
-/// Checks whether a release's machines are booted by systemd: true for all families of distros for which images are
-/// made, except apk's.
-fn has_systemd(release: &Release) -> bool {
-    release.package_manager != PackageManager::Apk
 }
 
 /// Returns the way to an image of a release.

@@ -86,6 +86,11 @@ impl PackageFamily for Apk {
         &["alpine-base", "dbus", "iproute2", "kmod", "mkinitfs"]
     }
 
+    fn boots_with_systemd(&self) -> bool {
+        // OpenRC.
+        false
+    }
+
     fn bootstrap_program(&self) -> &'static str {
         PROGRAM
     }

@@ -13,6 +13,8 @@ fn the_schema_keys_equal_the_decoder_keys() {
     let (of_record, of_release) = crate::record::keys();
     assert_eq!(keys(&schema), set(of_record));
     assert_eq!(keys(&schema["$defs"]["ReleaseFile"]), set(of_release));
+    let arches = crate::arch::Arch::ALL.iter().map(|arch| arch.name()).collect();
+    assert_eq!(keys(&schema["$defs"]["EachArch"]), set(arches), "what a value has for each architecture");
     let issues: serde_json::Value = serde_json::from_str(&known_issues().unwrap()).unwrap();
     assert_eq!(keys(&issues), set(crate::known_issues::KEYS.to_vec()));
     assert_eq!(keys(&issues["$defs"]["Issue"]), set(crate::known_issues::ENTRY_KEYS.to_vec()));

@@ -261,10 +261,7 @@ fn share(choice: &ShareChoice, release: &Release, force: bool) -> Result<(Shared
 ///
 /// `src/runtime/arch/*-options.mk@3.30.0`, `src/runtime-rs/arch/*-options.mk@4.0.0`.
 fn machine(profile: &Profile, arch: Arch) -> String {
-    match arch {
-        Arch::X86_64 => profile.qemu.machine.clone(),
-        Arch::Aarch64 | Arch::Ppc64le | Arch::S390x => arch.machine_type().to_owned(),
-    }
+    if arch == Arch::X86_64 { profile.qemu.machine.clone() } else { arch.machine_type().to_owned() }
 }
 
 #[cfg(test)]

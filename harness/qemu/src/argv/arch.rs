@@ -13,7 +13,7 @@ use model::profile::fixed::ROOT_BUS;
 use model::profile::{ImageDriver, Profile, Runtime};
 use std::borrow::Cow;
 
-/// Profiles whose arguments were also read for architectures other than x86_64.
+/// Profiles whose arguments were also read for Arm, POWER and IBM Z.
 const READ: [&str; 2] = ["go-3.32", "rs-4.1"];
 
 /// `machine_accelerators` of POWER, the same in both runtimes (`src/runtime/arch/ppc64le-options.mk@3.32.0`,
@@ -196,7 +196,10 @@ pub(super) fn has_scsi(arch: Arch, runtime: Runtime) -> bool {
 
 /// Returns whether Kata's arguments under this profile are known for the architecture.
 pub fn is_read(profile: &Profile, arch: Arch) -> bool {
-    arch == Arch::X86_64 || READ.contains(&profile.name.as_str())
+    match arch {
+        Arch::X86_64 => true,
+        Arch::Aarch64 | Arch::Ppc64le | Arch::S390x => READ.contains(&profile.name.as_str()),
+    }
 }
 
 /// Returns the Go runtime's maximum memory in MiB: `memoryTopology` of the architecture; `offset` is the room for an
