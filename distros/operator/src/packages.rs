@@ -172,7 +172,8 @@ pub enum Format {
 impl Format {
     /// All formats, in the order of detection in an unknown system: a Debian system with rpm installed for its tools
     /// has both databases, and dpkg's counts.
-    pub(crate) const ALL: &'static [Format] = &[Format::Dpkg, Format::Pacman, Format::Apk, Format::Portage, Format::Rpm];
+    pub(crate) const ALL: &'static [Format] =
+        &[Format::Dpkg, Format::Pacman, Format::Apk, Format::Portage, Format::Rpm];
 
     /// Returns the format of a package manager's database; `None` for Nix's, which is not read, and for image-based
     /// systems.

@@ -2,8 +2,6 @@
 //!
 //! Everything is looked up by this run's own id, so that other runs on the machine do not matter.
 
-#![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
-
 use crate::command::{ids, kata_qualify, results, run_id_once_a_guest_started, run_to_end, wait_for};
 use model::sync::locked;
 use rustix::process::{Pid, Signal, kill_process};

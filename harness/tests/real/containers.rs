@@ -3,8 +3,6 @@
 //!
 //! The tests need root, containerd with `ctr`, and runc; without one of them they are ignored.
 
-#![expect(clippy::unwrap_used, reason = "what cannot be unwrapped fails the test")]
-
 use crate::bench::Bench;
 use agent::containers::host;
 use model::kata_version::KataVersion;

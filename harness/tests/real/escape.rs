@@ -4,8 +4,6 @@
 //! works.
 //! Needs Docker, its command-line client and a C compiler that links statically.
 
-#![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
-
 use crate::command::{CommandOutput, run_to_end};
 use harness::environments::container::{self, OwningRun};
 use harness::sweep::RunLock;

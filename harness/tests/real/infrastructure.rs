@@ -3,8 +3,6 @@
 //!
 //! Needs root, mmdebstrap, Docker and a mirror.
 
-#![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
-
 use crate::command::{SmallDisk, cell, errors, kata_qualify, outcomes, results, run_to_end};
 use jiff::civil::date;
 use model::arch::Arch;

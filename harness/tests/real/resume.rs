@@ -1,7 +1,5 @@
 //! A killed run is resumed: in the same directory, by another process, as the same run.
 
-#![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
-
 use reports::journal::{Event, FILE, Journal, RunFilter, read};
 use reports::run::{RunEnding, fold};
 use std::path::Path;

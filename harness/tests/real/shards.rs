@@ -1,7 +1,5 @@
 //! Runs of a plan's cells in shards.
 
-#![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
-
 use model::arch::Arch;
 use reports::journal::{FILE, read};
 use reports::run::fold;

@@ -1,7 +1,5 @@
 //! `kata-qualify shell` after a failed test: in the kept container, and in a new one if that is gone.
 
-#![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
-
 use crate::command::{CommandOutput, kata_qualify, run_to_end};
 use std::io::Write as _;
 use std::path::Path;

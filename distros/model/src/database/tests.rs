@@ -90,7 +90,7 @@ fn invalid_admin_verdicts_are_dropped_and_the_admin_record_still_holds() {
 fn a_shaped_verdict_does_not_hide_the_shipped_ones() {
     let shipped = Database::embedded().record("debian").unwrap().verified.clone();
     let shaped = VerifiedEntry { shaped: true, ..shipped[0].clone() };
-    let text = crate::verified::apply(None, &"debian".parse().unwrap(), &[], std::slice::from_ref(&shaped)).unwrap();
+    let text = verified::apply(None, &"debian".parse().unwrap(), &[], std::slice::from_ref(&shaped)).unwrap();
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("verified")).unwrap();
     std::fs::write(dir.path().join("verified/debian.yaml"), text).unwrap();
@@ -114,7 +114,7 @@ fn shipped_verdicts_can_be_added_to_one_record_alone() {
         let own = |entry: &VerifiedEntry| VerifiedEntry { harness: harness.clone(), ..entry.clone() };
         let entries: Vec<VerifiedEntry> = shipped[entries].iter().map(own).collect();
         std::fs::create_dir_all(folder.join("verified")).unwrap();
-        let text = crate::verified::apply(None, &distro, &[], &entries).unwrap();
+        let text = verified::apply(None, &distro, &[], &entries).unwrap();
         std::fs::write(folder.join("verified/debian.yaml"), text).unwrap();
     }
     let directories = [other.path().to_owned()];

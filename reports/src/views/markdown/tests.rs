@@ -75,7 +75,8 @@ fn a_report_stays_below_a_mebibyte_and_names_omissions() {
     }
     let cut = sections.within(&standings, longer - 1);
     assert!(cut.len() < longer && cut.contains("## Can Kata run here?"), "{} of {longer} bytes", cut.len());
-    let end = "|\n\nThe rest was left out, because this file would be too long for GitHub; see `index.html` for all of it.\n";
+    let end =
+        "|\n\nThe rest was left out, because this file would be too long for GitHub; see `index.html` for all of it.\n";
     assert!(cut.ends_with(end), "{}", &cut[cut.floor_char_boundary(cut.len().saturating_sub(500))..]);
 }
 

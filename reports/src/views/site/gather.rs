@@ -215,12 +215,7 @@ fn empty<'a>(id: CellId) -> SiteCell<'a> {
 
 /// Returns the cell that an entry is about.
 fn cell_of(distro: &DistroId, entry: &VerifiedEntry) -> CellId {
-    CellId {
-        distro: distro.clone(),
-        release: entry.release.clone(),
-        arch: entry.arch,
-        environment: entry.environment,
-    }
+    CellId { distro: distro.clone(), release: entry.release.clone(), arch: entry.arch, environment: entry.environment }
 }
 
 /// A run's results for a cell.
