@@ -167,6 +167,7 @@ fn run_body(id: &str, effort: Effort) -> Check {
 fn answer(question: Question) -> Answer {
     let answered = match question {
         Question::Read { path } => read_capped(&path).map(|text| Answer::Text { text }),
+        Question::ReadPart { path, offset, bytes } => read_part(&path, offset, bytes).map(|text| Answer::Text { text }),
         Question::Write { path, text } => {
             let opened = fs::OpenOptions::new().write(true).open(&path);
             opened.and_then(|mut file| file.write_all(text.as_bytes())).map(|()| Answer::Done)
@@ -250,6 +251,14 @@ fn read_capped(path: &str) -> io::Result<String> {
     let mut bytes = Vec::new();
     suites::disk::opened(path, File::options().read(true))?.take(1 << 20).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Reads a part of a file or disk, at most 1 MiB of it.
+fn read_part(path: &str, offset: u64, bytes: u32) -> io::Result<String> {
+    use std::os::unix::fs::FileExt as _;
+    let mut part = vec![0; (bytes as usize).min(1 << 20)];
+    suites::disk::opened(path, File::options().read(true))?.read_exact_at(&mut part, offset)?;
+    Ok(String::from_utf8_lossy(&part).into_owned())
 }
 
 /// Returns the names in a directory, sorted; invalid UTF-8 is replaced.

@@ -12,6 +12,15 @@ pub enum Question {
         /// Absolute path in the guest.
         path: String,
     },
+    /// Read a part of a file or disk as text.
+    ReadPart {
+        /// Absolute path in the guest.
+        path: String,
+        /// Where the part begins, bytes.
+        offset: u64,
+        /// How many bytes, at most 1 MiB.
+        bytes: u32,
+    },
     /// Write text to a file (a console, sysrq-trigger).
     Write {
         /// Absolute path in the guest.
