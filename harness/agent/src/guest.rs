@@ -190,6 +190,10 @@ fn answer(question: Question) -> Answer {
         Question::Packets { interface, traffic, count } => {
             suites::packets::exchange(&interface, traffic, count).map(|count| Answer::Count { count })
         }
+        Question::PacketsFrom { cpu, interface, traffic, count } => {
+            bound_to(cpu, move || suites::packets::exchange(&interface, traffic, count))
+                .map(|count| Answer::Count { count })
+        }
         Question::TouchMemory { mib } => {
             touch(mib);
             Ok(Answer::Done)
@@ -245,6 +249,17 @@ fn work_on_each_cpu() -> io::Result<Vec<usize>> {
     };
     let threads: Vec<_> = cpus.into_iter().map(works).collect();
     Ok(threads.into_iter().filter_map(|thread| thread.join().ok().flatten()).collect())
+}
+
+/// Runs something in a thread that is bound to a CPU.
+fn bound_to<T: Send + 'static>(cpu: u32, work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    let bound = std::thread::spawn(move || -> io::Result<T> {
+        let mut set = rustix::thread::CpuSet::new();
+        set.set(cpu as usize);
+        rustix::thread::sched_setaffinity(None, &set)?;
+        work()
+    });
+    bound.join().unwrap_or_else(|_| Err(io::Error::other("a thread of the guest's agent has panicked")))
 }
 
 fn read_capped(path: &str) -> io::Result<String> {

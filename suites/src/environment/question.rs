@@ -94,6 +94,17 @@ pub enum Question {
         /// How many packets.
         count: u32,
     },
+    /// Like [`Question::Packets`], from a thread that is bound to one CPU.
+    PacketsFrom {
+        /// The CPU's number.
+        cpu: u32,
+        /// The interface's name in the guest.
+        interface: String,
+        /// The kind of packets.
+        traffic: Traffic,
+        /// How many packets.
+        count: u32,
+    },
     /// Allocate this much memory, write to each page of it, and free it.
     TouchMemory {
         /// The amount, MiB.

@@ -261,7 +261,8 @@ mod tests {
             let mut machine = answering(profile, json!(is_old));
             machine.emulated = emulated;
             let features = format!("{}{}{}\n", "0".repeat(32), u8::from(version_1), "0".repeat(31));
-            for (path, text) in [("", "virtio0\n"), ("/virtio0/device", "0x0003\n"), ("/virtio0/features", features.as_str())] {
+            let files = [("", "virtio0\n"), ("/virtio0/device", "0x0003\n"), ("/virtio0/features", features.as_str())];
+            for (path, text) in files {
                 machine.files.insert(format!("/sys/bus/virtio/devices{path}"), text.to_owned());
             }
             virtio_device_is_of_the_generation_asked_for(&mut machine)
