@@ -75,7 +75,7 @@ fn tests_are_matched_with_the_most_specific_kind_of_fault() {
     assert_eq!(match_name(&["smoke::cpu_is_hotplugged"]), "test");
     assert_eq!(match_name(&["containers::kata::exit_codes_are_told"]), "body");
     assert_eq!(match_name(&["smoke::two_cpus_both_work"]), "capability");
-    assert_eq!(match_name(&["host::shm_takes_guest_memory"]), "–");
+    assert_eq!(match_name(&["host::shm_holds_a_whole_guests_memory"]), "–");
 }
 
 #[test]

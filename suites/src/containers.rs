@@ -159,7 +159,7 @@ mod tests {
             "killing_virtiofsd_ends_the_container",
             "katas_own_check_accepts_the_host",
             "an_initrd_of_the_distros_tool_boots",
-            "katas_own_kernel_boots",
+            "a_guest_runs_katas_own_kernel",
             "katas_own_image_boots",
         ];
         assert_eq!(alone(&[Place::Kata]), kata);

@@ -24,6 +24,7 @@ mod networks;
 mod other_vmms;
 mod packages;
 mod peer;
+mod platform;
 mod qmp;
 mod settings;
 mod state;
@@ -38,12 +39,13 @@ const BOOTS: &[&str] = &["smoke::kernel_boots_to_userspace"];
 
 /// Returns the rows of this suite, in the order of running.
 pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
-    let modules: [&'static [Row]; 30] = [
+    let modules: [&'static [Row]; 31] = [
         packages::ROWS,
         gates::ROWS,
         kernel::ROWS,
         daemon::ROWS,
         boot::ROWS,
+        platform::ROWS,
         inside::ROWS,
         agent_calls::ROWS,
         device_rules::ROWS,

@@ -302,6 +302,10 @@ capabilities! {
         "kernel.verity", "verity", Kernel, Detail,
         "the distro's kernel reads an image whose hashes are right, and refuses a block that was changed (dm-verity)"
     }
+    KernelPmem {
+        "kernel.pmem", "pmem", Kernel, Detail,
+        "the distro's kernel mounts an image in persistent memory by DAX (nd_pmem, FS_DAX)"
+    }
     KernelHost {
         "kernel.host", "host", Kernel, Shown,
         "the distro's kernel works as Kata's host kernel"

@@ -167,6 +167,7 @@ fn run_body(id: &str, effort: Effort) -> Check {
 fn answer(question: Question) -> Answer {
     let answered = match question {
         Question::Read { path } => read_capped(&path).map(|text| Answer::Text { text }),
+        Question::ReadPart { path, offset, bytes } => read_part(&path, offset, bytes).map(|text| Answer::Text { text }),
         Question::Write { path, text } => {
             let opened = fs::OpenOptions::new().write(true).open(&path);
             opened.and_then(|mut file| file.write_all(text.as_bytes())).map(|()| Answer::Done)
@@ -188,6 +189,10 @@ fn answer(question: Question) -> Answer {
         }
         Question::Packets { interface, traffic, count } => {
             suites::packets::exchange(&interface, traffic, count).map(|count| Answer::Count { count })
+        }
+        Question::PacketsFrom { cpu, interface, traffic, count } => {
+            bound_to(cpu, move || suites::packets::exchange(&interface, traffic, count))
+                .map(|count| Answer::Count { count })
         }
         Question::TouchMemory { mib } => {
             touch(mib);
@@ -246,10 +251,29 @@ fn work_on_each_cpu() -> io::Result<Vec<usize>> {
     Ok(threads.into_iter().filter_map(|thread| thread.join().ok().flatten()).collect())
 }
 
+/// Runs something in a thread that is bound to a CPU.
+fn bound_to<T: Send + 'static>(cpu: u32, work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    let bound = std::thread::spawn(move || -> io::Result<T> {
+        let mut set = rustix::thread::CpuSet::new();
+        set.set(cpu as usize);
+        rustix::thread::sched_setaffinity(None, &set)?;
+        work()
+    });
+    bound.join().unwrap_or_else(|_| Err(io::Error::other("a thread of the guest's agent has panicked")))
+}
+
 fn read_capped(path: &str) -> io::Result<String> {
     let mut bytes = Vec::new();
     suites::disk::opened(path, File::options().read(true))?.take(1 << 20).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Reads a part of a file or disk, at most 1 MiB of it.
+fn read_part(path: &str, offset: u64, bytes: u32) -> io::Result<String> {
+    use std::os::unix::fs::FileExt as _;
+    let mut part = vec![0; (bytes as usize).min(1 << 20)];
+    suites::disk::opened(path, File::options().read(true))?.read_exact_at(&mut part, offset)?;
+    Ok(String::from_utf8_lossy(&part).into_owned())
 }
 
 /// Returns the names in a directory, sorted; invalid UTF-8 is replaced.

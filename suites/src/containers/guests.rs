@@ -20,7 +20,9 @@ pub(super) static ROWS: &[Row] = &[
     row!(Containers(an_initrd_of_the_distros_tool_boots), &[Capability::KataInitrd], Kernel)
         .places(&[Place::Kata])
         .seconds(600),
-    row!(Containers(katas_own_kernel_boots), &[Capability::KataKernel], Qemu).places(&[Place::Kata]).seconds(240),
+    row!(Containers(a_guest_runs_katas_own_kernel), &[Capability::KataKernel], Qemu)
+        .places(&[Place::Kata])
+        .seconds(240),
     row!(Containers(katas_own_image_boots), &[Capability::KataImage], Qemu).places(&[Place::Kata]).seconds(600),
 ];
 
@@ -47,16 +49,46 @@ fn an_initrd_of_the_distros_tool_boots(containers: &dyn Containers) -> Check {
     Ok(())
 }
 
-/// A container runs in a guest of Kata's own kernel and initrd, under the distro's VMM.
+/// A container runs in a guest of Kata's own kernel and initrd, under the distro's VMM: the kernel that it sees is the
+/// one in the given file.
 ///
 /// This smoke test distinguishes a fault of the distro's kernel from one of its VMM.
-fn katas_own_kernel_boots(containers: &dyn Containers) -> Check {
+fn a_guest_runs_katas_own_kernel(containers: &dyn Containers) -> Check {
     let finished = containers.run_with(GuestFiles::Katas, &Container::new(&["facts"]))?;
     let facts = parse_facts(&finished)?;
+    let claims = containers.claims();
+    let own = claims.kata_for(&containers.profile().name).and_then(|kata| kata.own.as_ref());
+    let file = own.map(|own| own.kernel.as_str()).unwrap_or_default();
+    match std::fs::read(file).ok().and_then(|image| release_of(&image)) {
+        Some(release) => {
+            ensure!(facts.kernel == release, "the guest's kernel is {}, the one given is {release}", facts.kernel);
+        }
+        None => {
+            containers.note(format!("{file} does not say of which release it is"));
+            let distros = &claims.kernel;
+            ensure!(distros != facts.kernel.as_str(), "the guest's kernel is the release's: {distros}");
+        }
+    }
     let host = containers.read_host("/proc/sys/kernel/random/boot_id")?;
     ensure!(facts.boot_id != host.trim(), "the boot id inside is the host's: there is no virtual machine");
     containers.note(format!("Kata's own kernel {}", facts.kernel));
     Ok(())
+}
+
+/// Returns the release of the kernel in a file, a bzImage or an uncompressed kernel.
+fn release_of(image: &[u8]) -> Option<String> {
+    const BANNER: &[u8] = b"Linux version ";
+    let text = if image.get(0x202..0x206) == Some(&b"HdrS"[..]) {
+        // `kernel_version` of Linux's boot protocol: the place of the text, counted from the second sector.
+        let place = image.get(0x20e..0x210)?;
+        image.get(0x200 + usize::from(u16::from_le_bytes([place[0], place[1]]))..)?
+    } else {
+        let starts = |bytes: &[u8]| bytes.starts_with(BANNER) && bytes.last().is_some_and(u8::is_ascii_digit);
+        let at = image.windows(BANNER.len() + 1).position(starts)?;
+        image.get(at + BANNER.len()..)?
+    };
+    let word: Vec<u8> = text.iter().copied().take(64).take_while(u8::is_ascii_graphic).collect();
+    String::from_utf8(word).ok().filter(|word| !word.is_empty())
 }
 
 /// A container runs in a guest of Kata's own kernel and image, which replaces the initrd, under the distro's VMM.
@@ -83,3 +115,22 @@ fn katas_own_image_boots(containers: &dyn Containers) -> Check {
 
 /// The names of an image's first partition, as an NVDIMM and as a disk.
 const ROOTS: [&str; 2] = ["/dev/pmem0p1", "/dev/vda1"];
+
+#[cfg(test)]
+mod tests {
+    use super::release_of;
+
+    #[test]
+    fn a_kernels_file_says_its_release() {
+        let mut compressed = vec![0; 0x600];
+        compressed[0x202..0x206].copy_from_slice(b"HdrS");
+        compressed[0x20e..0x210].copy_from_slice(&0x300_u16.to_le_bytes());
+        compressed[0x500..0x50f].copy_from_slice(b"6.18.5 (builder");
+        assert_eq!(release_of(&compressed).as_deref(), Some("6.18.5"));
+        let plain = b"\x7fELF Linux version %s (%s) Linux version 6.12.47-kata (builder)\0";
+        assert_eq!(release_of(plain).as_deref(), Some("6.12.47-kata"));
+        for other in [&b""[..], &b"no kernel"[..], &compressed[..0x20f]] {
+            assert_eq!(release_of(other), None);
+        }
+    }
+}

@@ -19,8 +19,8 @@ const SOURCE: &str = include_str!("helpers.rs");
 const END: Duration = Duration::from_secs(180);
 
 pub(super) static ROWS: &[Row] = &[
-    row!(Containers(killing_the_shim_cleans_up), &[Capability::KataHelpers], Qemu).under(&GO).seconds(420),
-    row!(Containers(killing_virtiofsd_ends_the_container), &[Capability::KataHelpers], Qemu)
+    row!(Containers(killing_the_shim_cleans_up), &[Capability::KataHelpers], Kata).under(&GO).seconds(420),
+    row!(Containers(killing_virtiofsd_ends_the_container), &[Capability::KataHelpers], Kata)
         .places(&[Place::Kata])
         .seconds(420),
 ];

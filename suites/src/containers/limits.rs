@@ -82,7 +82,7 @@ fn running_out_of_memory_is_reported(containers: &dyn Containers) -> Check {
     let mut task = containers.start(&Container { limits, ..Container::new(&["eat", "256"]) })?;
     let id = task.id().to_owned();
     let finished = task.wait(std::time::Duration::from_secs(120))?;
-    ensure!(was_killed(containers, &finished), "a container of 48 MiB used 256 MiB: {}", finished.summary());
+    ensure!(was_killed(containers, finished.code), "a container of 48 MiB used 256 MiB: {}", finished.summary());
     wait_for(
         || containers.events(&id).iter().any(|event| event.topic == "/tasks/oom"),
         || {

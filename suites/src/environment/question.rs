@@ -12,6 +12,15 @@ pub enum Question {
         /// Absolute path in the guest.
         path: String,
     },
+    /// Read a part of a file or disk as text.
+    ReadPart {
+        /// Absolute path in the guest.
+        path: String,
+        /// Where the part begins, bytes.
+        offset: u64,
+        /// How many bytes, at most 1 MiB.
+        bytes: u32,
+    },
     /// Write text to a file (a console, sysrq-trigger).
     Write {
         /// Absolute path in the guest.
@@ -78,6 +87,17 @@ pub enum Question {
     },
     /// Bring a network interface up, send this many packets, and report how many came back unchanged.
     Packets {
+        /// The interface's name in the guest.
+        interface: String,
+        /// The kind of packets.
+        traffic: Traffic,
+        /// How many packets.
+        count: u32,
+    },
+    /// Like [`Question::Packets`], from a thread that is bound to one CPU.
+    PacketsFrom {
+        /// The CPU's number.
+        cpu: u32,
         /// The interface's name in the guest.
         interface: String,
         /// The kind of packets.

@@ -72,6 +72,14 @@ pub trait GuestSide {
     /// Only when the guest cannot be asked: a refusal by the filesystem is [`Reply::Refused`].
     fn act(&mut self, action: Action) -> Result<Reply, Stop>;
 
+    /// Has the guest try something under the share's mount point; `None` if it has not replied by the deadline, and the
+    /// attempt goes on.
+    ///
+    /// # Errors
+    ///
+    /// As for [`GuestSide::act`].
+    fn attempt(&mut self, action: Action, deadline: Duration) -> Result<Option<Reply>, Stop>;
+
     /// Returns the number of descriptors that the share's daemon has open, in all of its processes.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use super::durability::{WRITTEN, committed, is_there};
 use super::proves::DAEMON_END;
 use crate::check::{Check, Doing, Stop};
 use crate::ensure;
-use crate::environment::{Action, DaemonSignal, Pair, Site};
+use crate::environment::{Action, Bytes, DaemonSignal, Pair, Reply, Site};
 use crate::outcome::Component;
 use crate::row::{Row, row};
 use model::profile::DaemonSetting;
@@ -21,8 +21,8 @@ pub(super) static ROWS: &[Row] = &[
         .only_with(&[DaemonSetting::FewDescriptors])
         .seconds(120),
     // These end the daemon, and the guest with it.
-    row!(Pair(a_killed_virtiofsd_takes_neither_guest_nor_data), DAEMON_END).seconds(180).random(),
-    row!(Pair(a_virtiofsd_that_is_told_to_end_does), DAEMON_END).seconds(180).random(),
+    row!(Pair(a_killed_virtiofsd_serves_nothing_and_takes_neither_guest_nor_data), DAEMON_END).seconds(180).random(),
+    row!(Pair(a_virtiofsd_that_is_told_to_end_serves_nothing_more), DAEMON_END).seconds(180).random(),
 ];
 
 /// More files than a daemon with few descriptors can have open, and fewer than a process of the guest.
@@ -82,23 +82,26 @@ fn still_usable(file: &mut File, number: usize) -> Check {
 }
 
 /// When virtiofsd is killed while the guest writes, none of its processes is left at the deadline, all synced data is
-/// on the host, whole, the guest still answers, and QEMU ends when it is told to quit.
+/// on the host, whole, a new file cannot be made on the share, the guest still answers, and QEMU ends when it is told
+/// to quit.
 ///
 /// If memory runs out, the kernel may kill virtiofsd. Kata's Go runtime notices and makes QEMU quit
 /// (`setupVirtiofsDaemon` in src/runtime/virtcontainers/qemu.go@4.1.0); a guest that hangs, or a QEMU that waits for
-/// its dead daemon, would leave a sandbox that cannot be removed. The write in progress stays unfinished: Linux's
-/// virtio-fs has no deadline, and Kata requires none.
-fn a_killed_virtiofsd_takes_neither_guest_nor_data(pair: &mut Pair<'_>) -> Check {
+/// its dead daemon, would leave a sandbox that cannot be removed. The write in progress stays unfinished, and a new
+/// request may wait for ever: Linux's virtio-fs has no deadline, and Kata requires none. A request that succeeds was
+/// answered by nobody.
+fn a_killed_virtiofsd_serves_nothing_and_takes_neither_guest_nor_data(pair: &mut Pair<'_>) -> Check {
     ended(pair, DaemonSignal::Kill)
 }
 
 /// When virtiofsd is told to end (SIGTERM) while the guest writes, it ends by the deadline with all processes that it
-/// started, all synced data is on the host, whole, the guest still answers, and QEMU ends when it is told to quit.
+/// started, all synced data is on the host, whole, a new file cannot be made on the share, the guest still answers, and
+/// QEMU ends when it is told to quit.
 ///
 /// A node that shuts down ends its daemons this way before it unmounts the filesystems that they share: a daemon that
 /// stays keeps the mounts busy. The rest is up to Kata, as after a kill (`setupVirtiofsDaemon` in
 /// src/runtime/virtcontainers/qemu.go@4.1.0).
-fn a_virtiofsd_that_is_told_to_end_does(pair: &mut Pair<'_>) -> Check {
+fn a_virtiofsd_that_is_told_to_end_serves_nothing_more(pair: &mut Pair<'_>) -> Check {
     ended(pair, DaemonSignal::Terminate)
 }
 
@@ -116,19 +119,33 @@ fn ended(pair: &mut Pair<'_>, by: DaemonSignal) -> Check {
             DaemonSignal::Terminate => "SIGTERM",
         }
     );
-    let answers = pair.guest.answers()?;
-    if !answers {
-        return Err(Stop::blame(
-            Component::Kernel,
-            "a guest whose virtiofsd has ended does not answer any more, although what it was asked has nothing to do with the share",
-        ));
-    }
+    still_answers(pair)?;
     let synced = committed(pair, 1)?;
     is_there(pair, synced, "after virtiofsd ended while the guest wrote")?;
+    let new = Action::CreateNew { path: pair.in_guest("after-the-end"), data: Bytes(b"nobody takes this".to_vec()) };
+    match pair.guest.attempt(new, within)? {
+        // Refused, or not answered.
+        Some(Reply::Refused { .. }) | None => {}
+        Some(other) => {
+            let seen = format!("virtiofsd has ended, and the guest has made a new file on its share: {other:?}");
+            return Err(Stop::blame(Component::Kernel, seen));
+        }
+    }
+    still_answers(pair)?;
     if !pair.guest.quit_vmm(within)? {
         let seconds = within.as_secs();
         let seen = format!("QEMU, whose virtiofsd has ended, was told to quit, and still runs {seconds} s later");
         return Err(Stop::blame(Component::Qemu, seen));
     }
     Ok(())
+}
+
+fn still_answers(pair: &mut Pair<'_>) -> Check {
+    match pair.guest.answers()? {
+        true => Ok(()),
+        false => Err(Stop::blame(
+            Component::Kernel,
+            "a guest whose virtiofsd has ended does not answer any more, although what it was asked has nothing to do with the share",
+        )),
+    }
 }

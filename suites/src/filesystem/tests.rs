@@ -109,6 +109,8 @@ struct Loopback {
     root: PathBuf,
     /// The file that the guest keeps writing.
     written: Option<PathBuf>,
+    /// Whether its daemon has ended.
+    is_bereaved: bool,
 }
 
 /// The prefix that virtiofsd adds to the names of attributes.
@@ -116,7 +118,7 @@ const PREFIX: &str = "user.virtiofs.";
 
 impl Loopback {
     fn new(root: PathBuf) -> Loopback {
-        Loopback { root, written: None }
+        Loopback { root, written: None, is_bereaved: false }
     }
 
     /// Performs the action without the prefix.
@@ -150,7 +152,12 @@ impl GuestSide for Loopback {
         }
     }
 
+    fn attempt(&mut self, action: Action, _: Duration) -> Result<Option<Reply>, Stop> {
+        if self.is_bereaved { Ok(None) } else { self.act(action).map(Some) }
+    }
+
     fn end_daemon(&mut self, _: DaemonSignal, _: Duration) -> Result<bool, Stop> {
+        self.is_bereaved = true;
         // On a share an unfinished write would stay; here none may.
         if let Some(written) = &self.written {
             random_writes::end(written);

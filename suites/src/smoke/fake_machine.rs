@@ -47,6 +47,12 @@ pub(super) struct FakeMachine {
     pub(super) serial: String,
     /// Whether its processor is emulated.
     pub(super) emulated: bool,
+    /// Whether it is silent after `stop`.
+    pub(super) pauses: bool,
+    /// Whether it is heard again after `cont`.
+    pub(super) wakes: bool,
+    /// How long it may be silent before it counts as hung.
+    pub(super) silence: Duration,
     kernel: KernelRelease,
 }
 
@@ -63,6 +69,9 @@ impl FakeMachine {
             sent: Vec::new(),
             serial: String::new(),
             emulated: false,
+            pauses: true,
+            wakes: true,
+            silence: Duration::from_secs(60),
             kernel: "6.12.48".parse().unwrap(),
         }
     }
@@ -152,11 +161,13 @@ impl Machine for FakeMachine {
     }
 
     fn silence(&self) -> Duration {
-        Duration::from_secs(60)
+        self.silence
     }
 
     fn silent_for(&self) -> Option<Duration> {
-        Some(Duration::ZERO)
+        let was_sent = |command: &str| self.count(command) > 0;
+        let sleeps = was_sent("stop") && self.pauses && !(was_sent("cont") && self.wakes);
+        Some(if sleeps { Duration::from_secs(3600) } else { Duration::ZERO })
     }
 
     fn vmm_pid(&self) -> u32 {

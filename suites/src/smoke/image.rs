@@ -8,26 +8,24 @@
 //!
 //! The image is made as Kata's builder makes it; the additional initramfs is a recorded deviation.
 
+mod file;
 mod layout;
 
 use super::BOOTS;
 use super::guest_files::{list, load, read};
 use super::hotplug::waits::{Wait, within};
 use crate::capability::Capability;
-use crate::check::{Check, Doing as _, Stop};
+use crate::check::{Check, Stop};
 use crate::ensure;
 use crate::environment::{EnvironmentSide, Machine, Question, Setting};
+use crate::outcome::Component;
 use crate::reproducer::Reproducer;
 use crate::row::{Row, row};
-use crate::scratch;
-use crate::test::Place;
+use crate::test::{ExcludedArchitectures, Place};
+use file::{Content, FILE, PROGRAM, ScratchImage, words};
 use model::procfs::Mount;
 use model::profile::{BlkReadOnly, ImageDriver, ModuleUse, Profile};
-use std::fs::{self, File};
-use std::hash::{DefaultHasher, Hasher as _};
-use std::io::{self, Read as _};
-use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 const SOURCE: &str = include_str!("image.rs");
@@ -51,26 +49,18 @@ pub(super) static ROWS: &[Row] = &[
         .places(&[Place::OwnGuest])
         .blocked_by(&["smoke::image_is_read_as_a_disk"])
         .seconds(180),
+    // Not blocked by the test of the image: that one is skipped if the kernel lacks a driver.
+    row!(Environment(guest_mounts_persistent_memory_by_dax), &[Capability::KernelPmem], Kernel)
+        .places(&[Place::OwnGuest])
+        .blocked_by(&["smoke::kernel_boots_to_userspace", "smoke::qemu_has_an_nvdimm"])
+        .excluding(ExcludedArchitectures::Elsewhere)
+        .seconds(180),
 ];
-
-/// The directories that a guest needs in the image: mount points as for PID 1, because nothing can be created in a
-/// read-only image.
-const FOLDERS: [&str; 8] = ["dev", "mnt/share", "proc", "run", "sbin", "scratch", "sys", "tmp"];
-/// The program that becomes process 1: systemd or the agent in Kata's image.
-const PROGRAM: &str = "/sbin/init";
-/// Whether an image has [`PROGRAM`] in addition to [`FILE`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Content {
-    File,
-    Program,
-}
 
 /// A kernel without `rootwait` does not wait longer than the drivers' first probe.
 const PROBE: Duration = Duration::from_secs(2);
 /// The guest's mount point of the image.
 const ROOT: &str = "/newroot";
-/// The name of a file in the image.
-const FILE: &str = "words";
 
 /// Kata's image as an NVDIMM has its size in the guest and is read-only there; the root filesystem in it is mounted by
 /// DAX and can be read, also through a mapping.
@@ -109,6 +99,34 @@ fn guest_runs_from_an_nvdimm(env: &dyn EnvironmentSide) -> Check {
 /// Used with `disable_image_nvdimm`, or another `vm_rootfs_driver`: `root=/dev/vda1` (the same functions).
 fn guest_runs_from_a_disk(env: &dyn EnvironmentSide) -> Check {
     DISK.is_run_from(env)
+}
+
+/// The distro's kernel finds an NVDIMM, and mounts the root filesystem in it by DAX; a file there can be read, also
+/// through a mapping.
+///
+/// Kata's own kernel has the drivers built in, and the shipped x86_64 configurations mount the image this way
+/// (tools/packaging/kernel/configs/fragments/common/pmem.conf@4.1.0, `add_nvdimm` in
+/// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0); a distro's kernel can take its place only if
+/// it has them, too.
+fn guest_mounts_persistent_memory_by_dax(env: &dyn EnvironmentSide) -> Check {
+    let lacking = NVDIMM.lacking(env);
+    ensure!(lacking.is_empty(), "the kernel {} has no {}", env.claims().kernel, lacking.join(", "));
+    let image = ScratchImage::make(env, Content::File)?;
+    let mut machine = NVDIMM.boot(env, &image).map_err(of_the_vmm)?;
+    let machine = machine.as_mut();
+    NVDIMM.mount(env, machine)?;
+    NVDIMM.is_mounted(machine)?;
+    can_be_read(machine)
+}
+
+/// Turns a failure to start into a skip, unless the kernel is to blame.
+fn of_the_vmm(stop: Stop) -> Stop {
+    match stop {
+        Stop::Fail { message, blames, .. } if blames != Some(Component::Kernel) => {
+            Stop::skip(format!("no guest with an NVDIMM starts (see smoke::image_is_read_as_an_nvdimm): {message}"))
+        }
+        other => other,
+    }
 }
 
 const NVDIMM: ImageForm = ImageForm {
@@ -168,12 +186,20 @@ impl ImageForm {
 
     /// Boots a guest with the image and mounts the image's root filesystem at [`ROOT`].
     fn boot_and_mount(&self, env: &dyn EnvironmentSide, image: &ScratchImage) -> Result<Box<dyn Machine>, Stop> {
-        let mut machine = env.boot_with(Setting::Image { file: image.0.clone(), driver: self.driver })?;
-        load(machine.as_mut(), self.modules)?;
-        self.is_there(env, machine.as_mut())?;
-        let answer = machine.ask(Question::MountRoot { target: ROOT.to_owned() })?;
-        answer.text("mounting the image's root filesystem in the guest")?;
+        let mut machine = self.boot(env, image)?;
+        self.mount(env, machine.as_mut())?;
         Ok(machine)
+    }
+
+    fn boot(&self, env: &dyn EnvironmentSide, image: &ScratchImage) -> Result<Box<dyn Machine>, Stop> {
+        env.boot_with(Setting::Image { file: image.0.clone(), driver: self.driver })
+    }
+
+    fn mount(&self, env: &dyn EnvironmentSide, machine: &mut dyn Machine) -> Check {
+        load(machine, self.modules)?;
+        self.is_there(env, machine)?;
+        let answer = machine.ask(Question::MountRoot { target: ROOT.to_owned() })?;
+        answer.text("mounting the image's root filesystem in the guest").map(drop)
     }
 
     /// Returns the guest's name of the image's first partition.
@@ -187,6 +213,15 @@ impl ImageForm {
         let content = image.sum()?;
         let mut machine = self.boot_and_mount(env, &image)?;
         let machine = machine.as_mut();
+        self.is_mounted(machine)?;
+        can_be_read(machine)?;
+        self.cannot_be_written(machine)?;
+        ensure!(image.sum()? == content, "the image's file has changed, which the guest was given read-only");
+        Ok(())
+    }
+
+    /// Checks that the root filesystem is mounted read-only, and by DAX if it is in an NVDIMM.
+    fn is_mounted(&self, machine: &mut dyn Machine) -> Check {
         let options = mounted_at(machine, ROOT)?.map(|mount| mount.options).unwrap_or_default();
         let has = |option: &str| options.iter().any(|one| one == option);
         ensure!(has("ro"), "the guest has mounted the image with {options:?}, not read-only");
@@ -194,39 +229,31 @@ impl ImageForm {
             let dax = has("dax") || has("dax=always");
             ensure!(dax, "the guest has mounted the image with {options:?}, not by DAX");
         }
-        let path = format!("{ROOT}/{FILE}");
-        for (how, question) in
-            [("read", Question::Read { path: path.clone() }), ("mapped", Question::ReadMapped { path: path.clone() })]
-        {
-            let text = machine.ask(question)?.text("reading a file of the image in the guest")?;
-            ensure!(
-                text == words(),
-                "a file of the image, {how} in the guest, differs from its {} bytes",
-                words().len()
-            );
-        }
-        self.cannot_be_written(machine)?;
-        ensure!(image.sum()? == content, "the image's file has changed, which the guest was given read-only");
         Ok(())
     }
 
     /// Skips if the distro's kernel lacks the drivers, because guests with an image have another kernel.
     fn kernel_can_look(&self, env: &dyn EnvironmentSide) -> Check {
-        let claims = env.claims();
-        let set = claims.modules.get(&self.modules);
+        let lacking = self.lacking(env);
+        match lacking.is_empty() {
+            true => Ok(()),
+            false => Err(Stop::skip(format!(
+                "the kernel that looks at the image, {}, has no {}; Kata's own has it built in",
+                env.claims().kernel,
+                lacking.join(", ")
+            ))),
+        }
+    }
+
+    /// Returns the modules and options that the distro's kernel lacks for this form.
+    fn lacking(&self, env: &dyn EnvironmentSide) -> Vec<String> {
+        let set = env.claims().modules.get(&self.modules);
         let mut lacking = set.map(|set| set.missing.clone()).unwrap_or_default();
         let config = super::kernel::configuration(env).ok().map(|(_, config)| config);
         lacking.extend(
             super::hotplug::waits::lacking(config.as_ref(), self.options).iter().map(|o| format!("CONFIG_{o}")),
         );
-        match lacking.is_empty() {
-            true => Ok(()),
-            false => Err(Stop::skip(format!(
-                "the kernel that looks at the image, {}, has no {}; Kata's own has it built in",
-                claims.kernel,
-                lacking.join(", ")
-            ))),
-        }
+        lacking
     }
 
     fn is_there(&self, env: &dyn EnvironmentSide, machine: &mut dyn Machine) -> Check {
@@ -268,6 +295,18 @@ impl ImageForm {
     }
 }
 
+/// Checks that the guest reads the file in the mounted image, also through a mapping.
+fn can_be_read(machine: &mut dyn Machine) -> Check {
+    let path = format!("{ROOT}/{FILE}");
+    for (how, question) in
+        [("read", Question::Read { path: path.clone() }), ("mapped", Question::ReadMapped { path: path.clone() })]
+    {
+        let text = machine.ask(question)?.text("reading a file of the image in the guest")?;
+        ensure!(text == words(), "a file of the image, {how} in the guest, differs from its {} bytes", words().len());
+    }
+    Ok(())
+}
+
 /// Returns the first mount that the guest has at a place.
 fn mounted_at(machine: &mut dyn Machine, place: &str) -> Result<Option<Mount>, Stop> {
     let mounts = read(machine, "/proc/self/mountinfo")?;
@@ -286,90 +325,26 @@ fn executes(maps: &str, program: &str, number: &str) -> bool {
     })
 }
 
-/// Returns the content of the file: 64 KiB of numbered lines.
-fn words() -> String {
-    (0..4096).map(|number| format!("line {number:010}\n")).collect()
-}
-
-/// An image's file; dropping it removes the file.
-struct ScratchImage(PathBuf);
-
-impl ScratchImage {
-    fn make(env: &dyn EnvironmentSide, content: Content) -> Result<ScratchImage, Stop> {
-        let image = ScratchImage(scratch::path("image"));
-        let failed = |e: io::Error| Stop::error(format!("making an image: {e}"));
-        let (tree, filesystem) = (image.0.with_extension("d"), image.0.with_extension("ext4"));
-        fs::create_dir_all(&tree).map_err(failed)?;
-        fs::write(tree.join(FILE), words()).map_err(failed)?;
-        if content == Content::Program {
-            for folder in FOLDERS {
-                fs::create_dir_all(tree.join(folder)).map_err(failed)?;
-            }
-            // The running agent: the guest uses the same program, which needs no other file.
-            fs::copy("/proc/self/exe", tree.join(PROGRAM.trim_start_matches('/'))).map_err(failed)?;
-        }
-        File::create(&filesystem).and_then(|file| file.set_len(layout::PARTITION_BYTES)).map_err(failed)?;
-        let paths = [&tree, &filesystem].map(|path| path.to_string_lossy().into_owned());
-        let output = env.run(
-            &["mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-d", &paths[0], &paths[1]],
-            Duration::from_secs(60),
-        )?;
-        let made = match output.ok() {
-            true => image.assemble(&filesystem).map_err(failed),
-            false => Err(Stop::error(format!("making an image: mke2fs: {}", output.tail()))),
-        };
-        let _ = fs::remove_dir_all(&tree);
-        let _ = fs::remove_file(&filesystem);
-        made.map(|()| image)
-    }
-
-    /// Copies the filesystem behind the tables, without its holes.
-    fn assemble(&self, filesystem: &Path) -> io::Result<()> {
-        let image = File::create(&self.0)?;
-        layout::write(&image)?;
-        let mut at = layout::PARTITION;
-        blocks(filesystem, |block| {
-            if block.iter().any(|byte| *byte != 0) {
-                image.write_all_at(block, at)?;
-            }
-            at += block.len() as u64;
-            Ok(())
-        })
-    }
-
-    /// Returns a hash of the file's content.
-    fn sum(&self) -> Result<u64, Stop> {
-        let mut hasher = DefaultHasher::new();
-        blocks(&self.0, |block| {
-            hasher.write(block);
-            Ok(())
-        })
-        .doing("reading the image's file")?;
-        Ok(hasher.finish())
-    }
-}
-
-impl Drop for ScratchImage {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
-}
-
-/// Passes a file to `with` in blocks.
-fn blocks(path: &Path, mut with: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
-    let mut file = File::open(path)?;
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(()),
-            count => with(&buffer[..count])?,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::check::message;
+    use crate::smoke::fake_machine::FakeEnvironment;
+
+    #[test]
+    fn a_kernel_without_the_driver_fails_and_a_vmm_without_it_is_skipped() {
+        let env = FakeEnvironment::of("go-3.32").without(ModuleUse::Nvdimm, "nd_pmem");
+        let lacking = message(guest_mounts_persistent_memory_by_dax(&env));
+        assert_eq!(lacking, "the kernel 6.12 has no nd_pmem");
+        assert!(matches!(NVDIMM.kernel_can_look(&env), Err(Stop::Skip { .. })));
+        for (stop, is_skip) in [
+            (Stop::blame(Component::Qemu, "no readonly"), true),
+            (Stop::fail("it did not start"), true),
+            (Stop::blame(Component::Kernel, "it panicked"), false),
+        ] {
+            assert_eq!(matches!(of_the_vmm(stop), Stop::Skip { .. }), is_skip);
+        }
+    }
 
     #[test]
     fn a_running_program_is_recognised_by_its_executable_mapping() {

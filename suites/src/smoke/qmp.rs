@@ -6,6 +6,7 @@
 pub(super) mod go;
 
 use super::BOOTS;
+use super::guest_files::read;
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
@@ -16,7 +17,7 @@ use model::profile::{QueryThreads, Runtime};
 use qapi_qmp as qapi;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const SOURCE: &str = include_str!("qmp.rs");
 
@@ -27,7 +28,7 @@ pub(super) static ROWS: &[Row] = &[
     row!(Machine(query_pci_is_parsed), &[Capability::VmmQmp], Qemu).blocked_by(BOOTS).under(&under::RS),
     row!(Machine(query_fdsets_is_parsed), &[Capability::VmmQmp], Qemu).blocked_by(BOOTS).under(&under::FDSETS),
     row!(Machine(query_qmp_schema_is_parsed), &[Capability::VmmQmp], Qemu).blocked_by(BOOTS).under(&under::GO),
-    row!(Machine(stop_and_cont_pause_the_guest), &[Capability::VmmQmp], Qemu).blocked_by(BOOTS),
+    row!(Machine(stop_silences_the_guest_and_cont_wakes_it), &[Capability::VmmQmp], Qemu).blocked_by(BOOTS),
 ];
 
 /// `query-status` answers "running" in the form that the runtime parses.
@@ -98,22 +99,39 @@ fn query_qmp_schema_is_parsed(machine: &mut dyn Machine) -> Check {
     Ok(())
 }
 
-/// `stop` pauses the guest's CPU and `cont` lets it go on.
+/// The silence after which a guest counts as paused: its agent is heard twice a second.
+const PAUSED: Duration = Duration::from_secs(2);
+
+/// After `stop` nothing is heard from the guest any more, and after `cont` it answers again; QMP reports both states.
 ///
 /// Kata pauses and resumes sandboxes with them.
-fn stop_and_cont_pause_the_guest(machine: &mut dyn Machine) -> Check {
+fn stop_silences_the_guest_and_cont_wakes_it(machine: &mut dyn Machine) -> Check {
     machine.qmp("stop", json!({}))?;
-    let paused = machine.qmp("query-status", json!({}));
+    let paused = is_paused(machine);
+    // Resume the guest in any case: other tests use it, too.
     let resumed = machine.qmp("cont", json!({}));
-    let paused = paused?;
+    paused?;
     resumed?;
-    ensure!(paused.get("status") == Some(&json!("paused")), "after `stop` QMP says {paused}");
     let status = machine.qmp("query-status", json!({}))?;
     ensure!(status.get("status") == Some(&json!("running")), "after `cont` QMP says {status}");
-    let silence = machine.silence();
-    let deadline = std::time::Instant::now() + silence;
-    while !machine.heard(Duration::from_secs(2)) {
-        ensure!(std::time::Instant::now() < deadline, "the guest was not heard within {silence:?} of `cont`");
+    let deadline = machine.silence();
+    let wakes = Instant::now();
+    while !machine.heard(PAUSED) {
+        ensure!(wakes.elapsed() < deadline, "the guest was not heard within {deadline:?} of `cont`");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    read(machine, "/proc/uptime").map(drop)
+}
+
+/// Checks that QMP calls the guest paused, and waits until nothing is heard from it any more.
+fn is_paused(machine: &mut dyn Machine) -> Check {
+    let status = machine.qmp("query-status", json!({}))?;
+    ensure!(status.get("status") == Some(&json!("paused")), "after `stop` QMP says {status}");
+    let deadline = machine.silence();
+    let stops = Instant::now();
+    // What the guest said before may still be on its way.
+    while machine.heard(PAUSED) {
+        ensure!(stops.elapsed() < deadline, "QMP says that the guest is paused, and {deadline:?} later it is heard");
         std::thread::sleep(Duration::from_millis(50));
     }
     Ok(())
@@ -217,6 +235,34 @@ mod tests {
         });
         let bad = [("/status", json!(3)), ("/ram/total", json!("much")), ("/ram/transferred", Value::Null)];
         only_the_valid_reply_is_accepted::<qapi::MigrationInfo, go::MigrationStatus>(&migration, &bad);
+    }
+
+    /// QMP reports both states whatever the guest does.
+    #[test]
+    fn a_guest_that_runs_on_or_does_not_wake_is_found() {
+        let judged = |pauses: bool, wakes: bool| {
+            let mut machine = FakeMachine::of("go-3.32");
+            (machine.pauses, machine.wakes) = (pauses, wakes);
+            machine.silence = Duration::from_millis(100);
+            machine.files.insert("/proc/uptime".to_owned(), "7.00 6.00\n".to_owned());
+            let mut status = "running";
+            machine.qmp = Box::new(move |command, _| {
+                match command {
+                    "stop" => status = "paused",
+                    "cont" => status = "running",
+                    _ => {}
+                }
+                Ok(json!({ "status": status }))
+            });
+            let check = stop_silences_the_guest_and_cont_wakes_it(&mut machine);
+            assert_eq!((machine.count("stop"), machine.count("cont")), (1, 1), "other tests use the guest, too");
+            check
+        };
+        assert_eq!(judged(true, true), Ok(()));
+        let message = crate::check::message(judged(false, true));
+        assert!(message.contains("later it is heard"), "{message}");
+        let message = crate::check::message(judged(true, false));
+        assert!(message.contains("not heard within"), "{message}");
     }
 
     #[test]

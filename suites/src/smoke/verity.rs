@@ -12,13 +12,14 @@ use super::guest_files::read;
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
-use crate::environment::{EnvironmentSide, Machine, Question, Setting};
+use crate::environment::{Answer, EnvironmentSide, Machine, Question, Setting};
 use crate::row::{Row, row};
 use crate::scratch::Scratch;
 use crate::test::Place;
 use hashes::{BLOCK, Hashes};
 use model::hex::hex;
 use model::profile::{ImageDriver, ModuleUse};
+use rustix::io::Errno;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -26,7 +27,7 @@ use std::os::unix::fs::FileExt as _;
 const SOURCE: &str = include_str!("verity.rs");
 
 pub(super) static ROWS: &[Row] =
-    &[row!(Environment(only_what_has_its_hashes_is_read), &[Capability::KernelVerity], Kernel)
+    &[row!(Environment(only_blocks_with_their_hashes_are_read), &[Capability::KernelVerity], Kernel)
         .places(&[Place::OwnGuest])
         .blocked_by(BOOTS)
         .seconds(180)];
@@ -41,13 +42,14 @@ const PARTITIONS: [u32; 3] = [2048, 4096, 6144];
 /// The disk's size, a whole section of the guest's memory, like that of Kata's image.
 const BYTES: u64 = 128 << 20;
 
-/// Through dm-verity the kernel reads a disk if all hashes are right; it refuses to read a block with a changed byte,
-/// and the whole disk if the root hash is a different one.
+/// Through dm-verity the kernel reads a disk if all hashes are right. It refuses with EIO to read a block with a
+/// changed byte, and reads the others of that disk; it refuses with EIO to read anything if the root hash is a
+/// different one.
 ///
 /// Kata measures its image this way: `kernel_verity_params` becomes `dm-mod.create=` and `root=/dev/dm-0` on the
 /// guest's command line (`GetKernelRootParams` in src/runtime/virtcontainers/hypervisor.go@4.1.0,
 /// src/runtime-rs/crates/hypervisor/src/kernel_param.rs@4.1.0). A kernel that reads changed data measures nothing.
-fn only_what_has_its_hashes_is_read(env: &dyn EnvironmentSide) -> Check {
+fn only_blocks_with_their_hashes_are_read(env: &dyn EnvironmentSide) -> Check {
     let missing = env.claims().modules.get(&ModuleUse::Verity).map(|set| set.missing.join(", "));
     let missing = missing.unwrap_or_default();
     ensure!(missing.is_empty(), "the kernel {} has no {missing}", env.claims().kernel);
@@ -74,16 +76,31 @@ fn is_checked(machine: &mut dyn Machine, data: &str, hashes: &Hashes) -> Check {
     );
     let mut other = hashes.root;
     other[0] ^= 1;
-    let wrong = [
-        ("changed", 3, hashes.root, "a block of which a byte was changed"),
-        ("other", 1, other, "data with another root hash"),
-    ];
-    for ((name, partition, root, what), device) in wrong.into_iter().zip(["/dev/dm-1", "/dev/dm-2"]) {
-        map(machine, name, partition, &root)?;
-        let answer = machine.ask(Question::Read { path: device.to_owned() })?;
-        ensure!(answer.text("").is_err(), "the guest has read {what} through dm-verity");
+    map(machine, "changed", 3, &hashes.root)?;
+    let intact = block(machine, "/dev/dm-1", 0)?.text("reading an intact block through dm-verity in the guest")?;
+    ensure!(intact == data[..BLOCK], "an intact block of a disk with a changed one differs from the disk's");
+    is_refused(block(machine, "/dev/dm-1", CHANGED)?, "a block of which a byte was changed")?;
+    map(machine, "other", 1, &other)?;
+    is_refused(block(machine, "/dev/dm-2", 0)?, "data with another root hash")
+}
+
+/// Reads a block of a device.
+fn block(machine: &mut dyn Machine, device: &str, number: usize) -> Result<Answer, Stop> {
+    let offset = (number * BLOCK) as u64;
+    machine.ask(Question::ReadPart { path: device.to_owned(), offset, bytes: BLOCK as u32 })
+}
+
+/// Checks that reading was refused with EIO, the error of dm-verity: another one would not be about hashes.
+fn is_refused(answer: Answer, what: &str) -> Check {
+    match answer.text("reading") {
+        Ok(_) => Err(Stop::fail(format!("the guest has read {what} through dm-verity"))),
+        Err(Stop::Fail { message, .. }) => {
+            let is_eio = message.contains(&format!("(os error {})", Errno::IO.raw_os_error()));
+            ensure!(is_eio, "the guest was to be refused {what} with EIO, it got: {message}");
+            Ok(())
+        }
+        Err(other) => Err(other),
     }
-    Ok(())
 }
 
 /// Returns the device's description as in Kata's kernel parameter.
@@ -133,23 +150,48 @@ mod tests {
     use crate::check::message;
     use crate::smoke::fake_machine::FakeMachine;
 
+    /// What a guest reads, or its error.
+    type Read<'a> = Result<&'a str, &'a str>;
+
     #[test]
     fn a_kernel_that_checks_nothing_is_found() {
         let data = words();
         assert_eq!(data.len(), BLOCKS * BLOCK);
         let hashes = Hashes::of(data.as_bytes());
-        let checked_with = |devices: &[(&str, &str)]| {
+        let eio = "I/O error (os error 5)";
+        // What the guest reads: the first disk, an intact block, the changed one, a block under another root hash.
+        let checked_with = |whole: &str, intact: Read<'_>, changed: Read<'_>, other: Read<'_>| {
             let mut machine = FakeMachine::of("go-3.32");
-            machine.files = devices.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
+            machine.files.insert("/dev/dm-0".to_owned(), whole.to_owned());
+            let reads = [("/dev/dm-1", 0, intact), ("/dev/dm-1", CHANGED * BLOCK, changed), ("/dev/dm-2", 0, other)];
+            let reads = reads.map(|(device, offset, answer)| {
+                let answer = match answer {
+                    Ok(text) => Answer::Text { text: text.to_owned() },
+                    Err(message) => Answer::Failed { message: message.to_owned() },
+                };
+                (device, offset as u64, answer)
+            });
+            machine.answers = Box::new(move |question| match question {
+                Question::ReadPart { path, offset, .. } => {
+                    let read = reads.iter().find(|(device, at, _)| path == device && offset == at);
+                    read.map(|(_, _, answer)| answer.clone())
+                }
+                _ => None,
+            });
             is_checked(&mut machine, &data, &hashes)
         };
-        assert_eq!(checked_with(&[("/dev/dm-0", &*data)]), Ok(()));
-        for (devices, word) in [
-            (&[("/dev/dm-0", "other")][..], "differs"),
-            (&[("/dev/dm-0", &*data), ("/dev/dm-1", &*data)][..], "a byte was changed"),
-            (&[("/dev/dm-0", &*data), ("/dev/dm-2", &*data)][..], "another root hash"),
+        let first = &data[..BLOCK];
+        assert_eq!(checked_with(&data, Ok(first), Err(eio), Err(eio)), Ok(()));
+        let none = "No such file or directory (os error 2)";
+        for (check, word) in [
+            (checked_with("other", Ok(first), Err(eio), Err(eio)), "differs"),
+            (checked_with(&data, Err(eio), Err(eio), Err(eio)), "reading an intact block"),
+            (checked_with(&data, Ok("other"), Err(eio), Err(eio)), "an intact block of a disk"),
+            (checked_with(&data, Ok(first), Ok(first), Err(eio)), "has read a block of which a byte was changed"),
+            (checked_with(&data, Ok(first), Err(none), Err(eio)), "with EIO, it got"),
+            (checked_with(&data, Ok(first), Err(eio), Ok(first)), "has read data with another root hash"),
         ] {
-            let error = message(checked_with(devices));
+            let error = message(check);
             assert!(error.contains(word), "{error}");
         }
     }

@@ -19,7 +19,7 @@ pub(super) static ROWS: &[Row] = &[
         .places(&[Place::Runc])
         .blocked_by(&[]),
     row!(Containers(a_pod_by_cri_runs_a_container), &[Capability::KataCri], Qemu).blocked_by(&[]).seconds(300),
-    row!(Containers(an_image_is_pulled_from_a_registry), &[Capability::KataCri], Qemu).seconds(240),
+    row!(Containers(an_image_is_pulled_from_a_registry), &[Capability::KataCri], Containerd).seconds(240),
     row!(Containers(two_containers_of_a_pod_share_its_network_and_name), &[Capability::KataCri], Kernel).seconds(300),
     row!(Containers(containers_of_a_pod_can_share_process_ids), &[Capability::KataCri], Kernel).seconds(300),
     row!(Containers(an_ephemeral_volume_is_seen_by_every_container), &[Capability::KataCri], Virtiofsd).seconds(300),

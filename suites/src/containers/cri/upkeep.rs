@@ -3,19 +3,23 @@
 use crate::capability::Capability;
 use crate::check::Check;
 use crate::containers::lifecycle::no_trace_remains;
-use crate::containers::process::wait_for;
+use crate::containers::process::{wait_for, was_killed};
 use crate::ensure;
-use crate::environment::{Containers, PodContainer, PodWanted};
+use crate::environment::{Containers, PodContainer, PodProcess, PodWanted};
 use crate::row::{Row, row};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const SOURCE: &str = include_str!("upkeep.rs");
 
 pub(super) static ROWS: &[Row] = &[
-    row!(Containers(a_pod_lives_through_a_restart_of_containerd), &[Capability::KataCri], Qemu).seconds(300),
-    row!(Containers(a_container_is_stopped_with_grace), &[Capability::KataCri], Qemu).seconds(240),
-    row!(Containers(pods_come_and_go_and_leave_nothing), &[Capability::KataCri], Qemu).seconds(600).random(),
+    row!(Containers(a_pod_lives_through_a_restart_of_containerd), &[Capability::KataCri], Kata).seconds(300),
+    row!(Containers(a_container_that_defies_sigterm_is_killed_after_its_grace), &[Capability::KataCri], Kata)
+        .seconds(240),
+    row!(Containers(pods_come_and_go_and_leave_nothing), &[Capability::KataCri], Kata).seconds(600).random(),
 ];
+
+/// The seconds that a container which ignores SIGTERM is given to end by itself.
+const GRACE: u32 = 2;
 
 /// A pod keeps running while containerd is restarted: afterwards it has the same process, another one can be executed
 /// in it, and it can be removed.
@@ -38,29 +42,42 @@ fn a_pod_lives_through_a_restart_of_containerd(containers: &dyn Containers) -> C
     pod.remove()
 }
 
-/// A container that is stopped gets SIGTERM and ends by itself; a container that ignores SIGTERM is killed after its
-/// grace period.
+/// A container that is stopped gets SIGTERM and ends by itself; a container that ignores SIGTERM is killed by SIGKILL
+/// (exit code 137), and not before its grace period has passed.
 ///
 /// Every rollout stops containers; under Kata the signals go to the agent (testContainerStop in
 /// `tests/integration/cri-containerd/integration-tests.sh@4.1.0`).
-fn a_container_is_stopped_with_grace(containers: &dyn Containers) -> Check {
+fn a_container_that_defies_sigterm_is_killed_after_its_grace(containers: &dyn Containers) -> Check {
     let cri = containers.cri()?;
     cri.pull()?;
     let pod = cri.run_pod(&PodWanted::named("kq-stop"))?;
     let obeys = pod.start(&PodContainer::new(&["handle"]))?;
-    wait_for(
-        || obeys.log().is_ok_and(|log| log.contains("ready")),
-        || format!("a container that says when it is ready has logged {:?}", obeys.log()),
-    )?;
+    is_ready(obeys.as_ref())?;
     obeys.stop(60)?;
     let end = obeys.wait(Duration::from_secs(10))?;
     ensure!(end.code == 33, "it handles SIGTERM and exits with 33, reported is {end:?}");
     let defies = pod.start(&PodContainer::new(&["defy"]))?;
-    defies.stop(2)?;
+    is_ready(defies.as_ref())?;
+    let began = Instant::now();
+    defies.stop(GRACE)?;
+    let took = began.elapsed();
     let end = defies.wait(Duration::from_secs(10))?;
-    ensure!(end.code != 0, "it ignores SIGTERM and has to be killed, reported is {end:?}");
+    ensure!(was_killed(containers, end.code), "it ignores SIGTERM and has to be killed (137), reported is {end:?}");
+    ensure!(
+        took >= Duration::from_secs(GRACE.into()),
+        "a container with a grace period of {GRACE} s was stopped within {:.1} s",
+        took.as_secs_f64()
+    );
     drop((obeys, defies));
     pod.remove()
+}
+
+/// Waits until a container that handles signals says that it does.
+fn is_ready(container: &dyn PodProcess) -> Check {
+    wait_for(
+        || container.log().is_ok_and(|log| log.contains("ready")),
+        || format!("a container that says when it is ready has logged {:?}", container.log()),
+    )
 }
 
 /// Pods that come and go one after the other leave nothing on the host: two pods, or fifty with `--thorough`.

@@ -25,6 +25,10 @@ impl GuestSide for Liar {
         lie(self, &action).unwrap_or_else(|| self.honest.act(action))
     }
 
+    fn attempt(&mut self, action: Action, deadline: Duration) -> Result<Option<Reply>, Stop> {
+        self.honest.attempt(action, deadline)
+    }
+
     fn daemon_descriptors(&mut self) -> Result<usize, Stop> {
         Ok(16 + self.looked_at)
     }
@@ -283,12 +287,20 @@ struct Bereaved {
     is_silent: bool,
     vmm_stays: bool,
     forgets: bool,
+    serves_on: bool,
 }
 
 impl Bereaved {
     fn new(root: PathBuf) -> Bereaved {
         let honest = Loopback::new(root);
-        Bereaved { honest, daemon_stays: false, is_silent: false, vmm_stays: false, forgets: false }
+        Bereaved {
+            honest,
+            daemon_stays: false,
+            is_silent: false,
+            vmm_stays: false,
+            forgets: false,
+            serves_on: false,
+        }
     }
 
     /// Forgets all writes, as if they had never happened.
@@ -304,6 +316,10 @@ impl Bereaved {
 impl GuestSide for Bereaved {
     fn act(&mut self, action: Action) -> Result<Reply, Stop> {
         self.honest.act(action)
+    }
+
+    fn attempt(&mut self, action: Action, deadline: Duration) -> Result<Option<Reply>, Stop> {
+        if self.serves_on { self.honest.act(action).map(Some) } else { self.honest.attempt(action, deadline) }
     }
 
     fn daemon_descriptors(&mut self) -> Result<usize, Stop> {
@@ -337,13 +353,14 @@ impl GuestSide for Bereaved {
 #[cfg_attr(lacks = "root", ignore = "needs root")]
 fn a_bad_end_is_found_and_blames_the_component_at_fault() {
     type Way = fn(&mut Bereaved);
-    let killed = "a_killed_virtiofsd_takes_neither_guest_nor_data";
-    let ways: [(&str, Way, &str, Option<Component>); 6] = [
+    let killed = "a_killed_virtiofsd_serves_nothing_and_takes_neither_guest_nor_data";
+    let ways: [(&str, Way, &str, Option<Component>); 7] = [
         (killed, |guest| guest.daemon_stays = true, "still runs", None),
         (killed, |guest| guest.is_silent = true, "does not answer", Some(Component::Kernel)),
         (killed, |guest| guest.forgets = true, "is of round 0", None),
+        (killed, |guest| guest.serves_on = true, "has made a new file", Some(Component::Kernel)),
         (killed, |guest| guest.vmm_stays = true, "was told to quit", Some(Component::Qemu)),
-        ("a_virtiofsd_that_is_told_to_end_does", |guest| guest.daemon_stays = true, "still runs", None),
+        ("a_virtiofsd_that_is_told_to_end_serves_nothing_more", |guest| guest.daemon_stays = true, "still runs", None),
         ("random_writes_survive_killing_the_vmm", |guest| guest.forgets = true, "is of round 0", None),
     ];
     for (name, way, word, expected) in ways {
@@ -411,6 +428,10 @@ struct Unconfined {
 }
 
 impl GuestSide for Unconfined {
+    fn attempt(&mut self, action: Action, _: Duration) -> Result<Option<Reply>, Stop> {
+        self.act(action).map(Some)
+    }
+
     fn daemon_descriptors(&mut self) -> Result<usize, Stop> {
         Ok(16)
     }

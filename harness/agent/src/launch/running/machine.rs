@@ -183,6 +183,17 @@ impl GuestSide for RunningGuest {
         Machine::act(self, action)
     }
 
+    fn attempt(&mut self, action: Action, deadline: Duration) -> Result<Option<Reply>, Stop> {
+        let Some(agent) = &self.agent else { return Err(Stop::error("the guest has no agent")) };
+        let patient = || agent.silent_for() < self.deadlines.silence;
+        match agent.ask(GuestRequest::Act { action }, deadline, patient) {
+            Ok(GuestReply::Acted { reply }) => Ok(Some(reply)),
+            Ok(other) => Err(Stop::error(format!("acting in the guest: unexpected reply {other:?}"))),
+            // Whether the guest is still alive is another question.
+            Err(_) => Ok(None),
+        }
+    }
+
     fn end_daemon(&mut self, by: DaemonSignal, deadline: Duration) -> Result<bool, Stop> {
         let daemon = self.daemon.as_mut().ok_or_else(|| Stop::error("this guest has no virtiofsd"))?;
         let signal = match by {
