@@ -9,8 +9,11 @@ mod catalogued;
 #[path = "seeded/corpus.rs"]
 #[allow(dead_code, reason = "the documents read what a fault breaks, and not how")]
 mod corpus;
+#[path = "seeded/table.rs"]
+#[allow(dead_code, reason = "the documents read which faults were seen, and try none")]
+mod table;
 
-use catalogued::demands::{self, ProofExtent};
+use catalogued::demands::{self, ProofExtent, SeededFaults};
 use catalogued::{findings, tests_page};
 use corpus::Fault;
 use model::database::Database;
@@ -26,7 +29,7 @@ const FINDINGS: usize = 8;
 
 #[test]
 fn the_page_of_tests_is_current() {
-    is_current("docs/tests.md", &tests_page::markdown(catalogue::tests(), &faults()));
+    is_current("docs/tests.md", &tests_page::markdown(catalogue::tests(), &faults().kept));
 }
 
 #[test]
@@ -47,6 +50,7 @@ fn every_demand_names_its_tests_or_gives_a_reason() {
         assert!(file.contains('/') && !tag.is_empty(), "{id}: {} is no file of Kata's with a tag", demand.source);
         assert_ne!(demand.tests.is_empty(), demand.left.is_none(), "{id} is to have tests, or to say why it has none");
         assert_eq!(demand.left.is_some(), demand.why.is_some(), "{id}: `left` and `why` go together");
+        assert_eq!(demand.only_under_kata.is_some(), demand.is_mixed(), "{id}: `only-under-kata` is for mixed tests");
         assert!(demand.but.is_none() || demand.left.is_none(), "{id}: what no test proves is not proved in part");
         let named: BTreeSet<&String> = demand.tests.iter().chain(&demand.listed).collect();
         assert_eq!(named.len(), demand.tests.len() + demand.listed.len(), "{id} names a test twice");
@@ -64,18 +68,24 @@ fn every_demand_names_its_tests_or_gives_a_reason() {
     }
 }
 
-/// A demand whose tests have a fault is not counted as one without, and vice versa.
+/// A fault that nobody has tried is not counted as evidence, and a fault of another test with the same capability
+/// neither.
 #[test]
-fn tests_are_matched_with_the_most_specific_kind_of_fault() {
-    let faults = faults();
-    let match_name = |tests: &[&str]| {
+fn tests_are_matched_with_the_strongest_evidence_of_their_own_faults() {
+    let match_name = |tests: &[&str], seen_red: &[&str]| {
         let tests: Vec<String> = tests.iter().map(|test| (*test).to_owned()).collect();
-        demands::fault_match(&tests, &faults).name()
+        let seen_red = seen_red.iter().map(|fault| (*fault).to_owned()).collect();
+        demands::fault_match(&tests, &SeededFaults { seen_red, ..faults() }).name()
     };
-    assert_eq!(match_name(&["smoke::cpu_is_hotplugged"]), "test");
-    assert_eq!(match_name(&["containers::kata::exit_codes_are_told"]), "body");
-    assert_eq!(match_name(&["smoke::two_cpus_both_work"]), "capability");
-    assert_eq!(match_name(&["host::shm_holds_a_whole_guests_memory"]), "–");
+    let (of_test, of_body) = (["smoke::cpu_is_hotplugged"], ["containers::kata::exit_codes_are_told"]);
+    assert_eq!(match_name(&of_test, &[]), "kept");
+    assert_eq!(match_name(&of_test, &["runc-exit-codes"]), "kept");
+    assert_eq!(match_name(&of_test, &["qemu-without-cpu-slots"]), "seen red");
+    assert_eq!(match_name(&of_body, &[]), "kept, same body");
+    assert_eq!(match_name(&of_body, &["runc-exit-codes"]), "seen red, same body");
+    let own_and_other = ["smoke::cpu_is_hotplugged", "containers::kata::exit_codes_are_told"];
+    assert_eq!(match_name(&own_and_other, &["runc-exit-codes"]), "seen red, same body");
+    assert_eq!(match_name(&["smoke::qemu_has_tdx"], &["qemu-without-q35"]), "–");
 }
 
 #[test]
@@ -88,7 +98,9 @@ fn the_proof_extent_of_a_demand_follows_from_its_tests() {
     assert_eq!(state("machine-q35"), ProofExtent::ByUse);
     assert_eq!(state("pod"), ProofExtent::UnderKata);
     assert_eq!(state("ephemeral-volumes"), ProofExtent::InPart, "under Kata, too, what is left out is told first");
-    assert_eq!(state("cri"), ProofExtent::ByUse, "its controls are of the distro's containerd alone");
+    assert_eq!(state("cri"), ProofExtent::UnderKata, "what runs without Kata is its control");
+    assert_eq!(state("many-sandboxes"), ProofExtent::UnderKata);
+    assert_eq!(state("image-boot"), ProofExtent::ByUse, "Kata's own image is one more");
     assert_eq!(state("runtime-class"), ProofExtent::UnderKata);
     assert!(matches!(state("nerdctl"), ProofExtent::Unproved(_)));
 }
@@ -137,8 +149,11 @@ fn reads_a_list(id: &str) -> bool {
 }
 
 /// Returns the faults that must make a test fail.
-fn faults() -> Vec<Fault> {
-    corpus::corpus().into_iter().map(|(_, fault)| fault).filter(|fault| !fault.turns.is_empty()).collect()
+fn faults() -> SeededFaults {
+    let kept: Vec<Fault> =
+        corpus::corpus().into_iter().map(|(_, fault)| fault).filter(|fault| !fault.turns.is_empty()).collect();
+    let tried = std::fs::read_to_string(repository().join("harness/tests/seeded/tried.json")).unwrap();
+    SeededFaults { kept, seen_red: table::seen_red(serde_json::from_str(&tried).unwrap()) }
 }
 
 /// Compares a document with its expected text, or writes it.

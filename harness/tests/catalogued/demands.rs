@@ -2,8 +2,8 @@
 
 use super::spans;
 use crate::corpus::Fault;
-use model::capability::Capability;
 use serde::Deserialize;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use suites::catalogue::{self, Place, Test};
 
@@ -42,6 +42,10 @@ pub(crate) struct Demand {
     /// Tests that fail if the demand is not met.
     #[serde(default)]
     pub(crate) tests: Vec<String>,
+    /// Whether only the tests of a Kata that the user supplies use what is demanded. A demand states it if it also
+    /// names other tests, and only then.
+    #[serde(default)]
+    pub(crate) only_under_kata: Option<bool>,
     /// Part of the demand that the tests leave out.
     #[serde(default)]
     pub(crate) but: Option<String>,
@@ -116,12 +120,18 @@ impl Demand {
         if let Some(reason) = self.left {
             return ProofExtent::Unproved(reason);
         }
-        let under_kata = named(&self.tests).all(|test| test.place == Place::Kata);
-        match (&self.but, under_kata) {
+        let under_kata = || named(&self.tests).all(|test| test.place == Place::Kata);
+        match (&self.but, self.only_under_kata.unwrap_or_else(under_kata)) {
             (Some(_), _) => ProofExtent::InPart,
             (None, true) => ProofExtent::UnderKata,
             (None, false) => ProofExtent::ByUse,
         }
+    }
+
+    /// Checks whether some of the tests need a Kata that the user supplies, and others do not.
+    pub(crate) fn is_mixed(&self) -> bool {
+        let of_kata = named(&self.tests).filter(|test| test.place == Place::Kata).count();
+        of_kata > 0 && of_kata < named(&self.tests).count()
     }
 
     /// Returns the tests that prove the demand, the part that they leave out, and the reason.
@@ -134,54 +144,70 @@ impl Demand {
     }
 }
 
+/// The seeded faults that must make a test fail.
+pub(crate) struct SeededFaults {
+    /// All of them.
+    pub(crate) kept: Vec<Fault>,
+    /// The names of those that were tried in their present form, and made their tests fail.
+    pub(crate) seen_red: BTreeSet<String>,
+}
+
 /// Whether a seeded fault shows that the proof can fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FaultMatch {
-    /// A fault makes one of the tests fail.
-    Test,
-    /// A fault makes a test with the same body fail.
-    Body,
-    /// A fault takes away a capability that one of the tests proves.
-    Capability,
+    /// A fault was seen to make one of the tests fail.
+    RedTest,
+    /// A fault was seen to make a test with the same body fail.
+    RedBody,
+    /// A fault is kept for one of the tests.
+    KeptTest,
+    /// A fault is kept for a test with the same body.
+    KeptBody,
     /// There is no such fault.
     Nothing,
 }
 
 impl FaultMatch {
-    const ALL: [FaultMatch; 4] = [FaultMatch::Test, FaultMatch::Body, FaultMatch::Capability, FaultMatch::Nothing];
+    const ALL: [FaultMatch; 5] =
+        [FaultMatch::RedTest, FaultMatch::RedBody, FaultMatch::KeptTest, FaultMatch::KeptBody, FaultMatch::Nothing];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
-            FaultMatch::Test => "test",
-            FaultMatch::Body => "body",
-            FaultMatch::Capability => "capability",
+            FaultMatch::RedTest => "seen red",
+            FaultMatch::RedBody => "seen red, same body",
+            FaultMatch::KeptTest => "kept",
+            FaultMatch::KeptBody => "kept, same body",
             FaultMatch::Nothing => "–",
         }
     }
 
     fn meaning(self) -> &'static str {
         match self {
-            FaultMatch::Test => "a fault of one of the tests",
-            FaultMatch::Body => "a fault of the same body",
-            FaultMatch::Capability => "a fault of the capability",
+            FaultMatch::RedTest => "one of the tests was seen red",
+            FaultMatch::RedBody => "another test of the same body was seen red",
+            FaultMatch::KeptTest => "a fault of one of the tests is kept, and not tried since it changed",
+            FaultMatch::KeptBody => "a fault of the same body is kept, and not tried since it changed",
             FaultMatch::Nothing => "no fault",
         }
     }
 }
 
-/// Returns the most specific kind of fault for these tests.
-pub(crate) fn fault_match(tests: &[String], faults: &[Fault]) -> FaultMatch {
-    let is_same_body = |fault: &Fault| {
+/// Returns the strongest evidence that these tests can fail.
+pub(crate) fn fault_match(tests: &[String], faults: &SeededFaults) -> FaultMatch {
+    let is_of_test = |fault: &Fault| tests.contains(&fault.test);
+    let is_of_body = |fault: &Fault| {
         let broken = catalogue::find(&fault.test);
         broken.is_some_and(|broken| named(tests).any(|test| test.suite == broken.suite && test.name == broken.name))
     };
-    let is_proved = |capability: &Capability| named(tests).any(|test| test.proves.contains(capability));
-    if faults.iter().any(|fault| tests.contains(&fault.test)) {
-        FaultMatch::Test
-    } else if faults.iter().any(is_same_body) {
-        FaultMatch::Body
-    } else if faults.iter().any(|fault| fault.turns.iter().any(is_proved)) {
-        FaultMatch::Capability
+    let is_red = |fault: &Fault| faults.seen_red.contains(&fault.id);
+    if faults.kept.iter().any(|fault| is_red(fault) && is_of_test(fault)) {
+        FaultMatch::RedTest
+    } else if faults.kept.iter().any(|fault| is_red(fault) && is_of_body(fault)) {
+        FaultMatch::RedBody
+    } else if faults.kept.iter().any(is_of_test) {
+        FaultMatch::KeptTest
+    } else if faults.kept.iter().any(is_of_body) {
+        FaultMatch::KeptBody
     } else {
         FaultMatch::Nothing
     }
@@ -210,26 +236,36 @@ const HEAD: &str = "\
 
 const INTRODUCTION: &str = "
 *By use*: a test fails if it does not work.
-*By use, under Kata*: the same, but only in runs that are given a Kata (`--kata`).
+*By use, under Kata*: the same, but only in runs that are given a Kata (`--kata`); tests without one are controls.
 *In part*: the tests leave out a part, which is named.
 A test that only looks something up in a list (*offered*) proves nothing here.
 *Default path*: an ordinary pod depends on it under a maintained profile as shipped, or \"can Kata run here?\" requires it.
 
-*Fault* says whether something was broken on purpose to see the proof fail: a fault for one of these tests (test), for the same body with another share or runtime (body), for a capability that one of them proves (capability), or no fault (–).
-A fault that makes a test fail need not concern the demand itself; [the list of faults](faults.md) says which faults were tried, and whether they were caught.
+*Fault* says whether something was broken on purpose to see the proof fail:
+
+- *seen red*: a [seeded fault](faults.md) was tried in its present form, and made one of these tests fail, with the right report.
+- *seen red, same body*: it made a test of the same body fail, with another share or runtime.
+- *kept*, and *kept, same body*: there is such a fault, but it was not tried since it changed, or its report was wrong.
+- –: there is none.
+
+A fault that makes a test fail need not concern the demand itself.
 ";
 
 /// Returns the document.
-pub(crate) fn markdown(groups: &[Group], faults: &[Fault]) -> String {
+pub(crate) fn markdown(groups: &[Group], faults: &SeededFaults) -> String {
     let mut out = HEAD.to_owned();
     let all: Vec<&Demand> = groups.iter().flat_map(|group| &group.demands).collect();
-    let (used, used_by_default) = count(&all, |demand| demand.state() == ProofExtent::ByUse);
+    let is_used = |demand: &Demand| demand.state() == ProofExtent::ByUse;
+    let is_red = |demand: &Demand| is_used(demand) && fault_match(&demand.tests, faults) == FaultMatch::RedTest;
+    let (used, used_by_default) = count(&all, is_used);
+    let (red, red_by_default) = count(&all, is_red);
     let (_, under_kata_by_default) = count(&all, |demand| demand.state() == ProofExtent::UnderKata);
     let (total, by_default) = count(&all, |_| true);
     // Writing to a string cannot fail.
     let _ = writeln!(
         out,
-        "{used} of {total} are proved by use, {used_by_default} of them on the default path, which has {by_default}."
+        "{used} of {total} are proved by use; {red} of these proofs were also seen red: a fault made them fail.\n\
+         On the default path, {used_by_default} of {by_default} are proved by use; {red_by_default} were also seen red."
     );
     out += INTRODUCTION;
     totals(&mut out, &all, faults);
@@ -257,7 +293,7 @@ fn count(all: &[&Demand], is_one: impl Fn(&Demand) -> bool) -> (usize, usize) {
     (those.len(), those.iter().filter(|demand| demand.default_path).count())
 }
 
-fn totals(out: &mut String, all: &[&Demand], faults: &[Fault]) {
+fn totals(out: &mut String, all: &[&Demand], faults: &SeededFaults) {
     *out += "\n| | all | on the default path |\n|---|---|---|\n";
     let mut row = |name: &str, (count, by_default): (usize, usize)| {
         let _ = writeln!(out, "| {name} | {count} | {by_default} |");
@@ -278,7 +314,7 @@ fn totals(out: &mut String, all: &[&Demand], faults: &[Fault]) {
     }
 }
 
-fn table(out: &mut String, group: &Group, faults: &[Fault]) {
+fn table(out: &mut String, group: &Group, faults: &SeededFaults) {
     let _ = writeln!(out, "\n## {}\n", group.title);
     *out += "| id | demand | default path | proved | by | fault | Kata |\n|---|---|---|---|---|---|---|\n";
     for demand in &group.demands {

@@ -201,6 +201,12 @@ pub(crate) fn only_unchanged(mut all: AllTried) -> AllTried {
     all
 }
 
+/// Returns the names of faults that were tried in their present form and made their tests fail, with the right report.
+pub(crate) fn seen_red(tried: AllTried) -> BTreeSet<String> {
+    let unchanged = only_unchanged(tried).into_iter();
+    unchanged.filter(|(_, tried)| tried.judged.is_right()).map(|(id, _)| id).collect()
+}
+
 /// Returns the percentage, rounded down, so that 100 means all.
 pub(crate) fn percent(all: &[Judged], right: impl Fn(Judged) -> bool) -> usize {
     let count = all.iter().filter(|judged| right(**judged)).count();
