@@ -293,14 +293,7 @@ struct Bereaved {
 impl Bereaved {
     fn new(root: PathBuf) -> Bereaved {
         let honest = Loopback::new(root);
-        Bereaved {
-            honest,
-            daemon_stays: false,
-            is_silent: false,
-            vmm_stays: false,
-            forgets: false,
-            serves_on: false,
-        }
+        Bereaved { honest, daemon_stays: false, is_silent: false, vmm_stays: false, forgets: false, serves_on: false }
     }
 
     /// Forgets all writes, as if they had never happened.
