@@ -283,7 +283,8 @@ pub(super) struct ImageArguments {
     #[arg(long)]
     pub accept_expired: bool,
     /// The archive to install from [default: the one that this machine's apt uses, else mmdebstrap's default; for other
-    /// package managers the base's own repositories]. For RPM the folder with `repodata`, for pacman the one with
+    /// package managers the base's own repositories]. A run of a distro without apt is then shaped, as with --mirror-key,
+    /// because its key also signs packages of other releases. For RPM the folder with `repodata`, for pacman the one with
     /// `core` and `extra`, for apk the one with `main`.
     #[arg(long, value_name = "URL")]
     pub mirror: Option<String>,
