@@ -47,7 +47,7 @@ use root::Root;
 use serde::Serialize;
 use settings::OwnSettings;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 

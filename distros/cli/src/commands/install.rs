@@ -176,7 +176,7 @@ pub(crate) fn install(common: &GlobalArguments, arguments: &InstallArguments) ->
     }
     if request.packages.is_empty() {
         if as_json {
-            json(&serde_json::json!({ "version": 1, "system": system.json(), "installed": [] }))?;
+            json(&serde_json::json!({ "version": 1, "system": system.json(), "installed": [], "problems": [] }))?;
         } else {
             print("no packages are needed")?;
         }
