@@ -531,8 +531,8 @@ fn answers_for_programs_name_the_relative_whose_facts_they_have() {
         assert_eq!(answer.get("derivative"), Some(&serde_json::Value::Null), "{arguments:?}: {answer}");
     }
     assert_eq!(document(&nobara, &["show", "fedora:43"]).get("borrowed"), Some(&serde_json::Value::Null));
-    let proxmox =
-        [("etc/os-release", "ID=debian\nVERSION_ID=13\n"), ("var/lib/dpkg/status", ""), ("usr/bin/pveversion", "")];
+    let os_release = ("etc/os-release", "ID=debian\nVERSION_ID=13\n");
+    let proxmox = [os_release, ("var/lib/dpkg/status", ""), ("usr/bin/pveversion", "")];
     for arguments in [&["show"][..], &configure, &["fallback", "--profile", "go-3.29"]] {
         let answer = document(&proxmox, arguments);
         assert_eq!(answer["derivative"]["name"], "Proxmox VE", "{arguments:?}: {answer}");

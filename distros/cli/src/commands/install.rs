@@ -410,7 +410,8 @@ mod tests {
                 Installer::TransactionalUpdate,
             ] {
                 let (exit, problem) = refused(told, place, &["install"]).unwrap();
-                assert!(exit == Exit::NotExercised && problem.contains("run the command yourself"), "{told:?} {problem}");
+                assert_eq!(exit, Exit::NotExercised, "{told:?}");
+                assert!(problem.contains("run the command yourself"), "{told:?} {problem}");
                 assert!(refused(told, place, &[]).is_none(), "{told:?}: nothing is to be done");
             }
             assert!(refused(Installer::Apt, place, &["install"]).is_none());

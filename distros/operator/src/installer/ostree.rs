@@ -39,7 +39,8 @@ mod tests {
             is_used(&Root::new(dir.path()).unwrap()).unwrap()
         };
         assert!(!with(&|_| {}));
-        assert!(!with(&|root| std::fs::create_dir_all(root.join("ostree/repo")).unwrap()), "a mirror of others' systems");
+        // A mirror of others' systems.
+        assert!(!with(&|root| std::fs::create_dir_all(root.join("ostree/repo")).unwrap()));
         assert!(with(&|root| std::fs::create_dir_all(root.join("ostree/deploy/fedora")).unwrap()));
         assert!(with(&|root| std::os::unix::fs::symlink("sysroot/ostree", root.join("ostree")).unwrap()));
         assert!(with(&|root| {
