@@ -86,7 +86,7 @@ fn image(job: &mut Job<'_>) -> Result<Image, Failure> {
 
 /// Makes or finds the image of the release as its archive has it, without candidates.
 fn plain(job: &mut Job<'_>, requested: &[PackageName]) -> Result<Image, Failure> {
-    let request = request(job.release, requested, job.options.base.as_deref(), &digests(&job.options.keys)?);
+    let request = request(job.release, requested, job.options.base.as_deref(), &vouching(job.release, job.options)?);
     let options = job.options;
     let fits = |m: &Manifest| fits(m, &request, options);
     if options.offline {
@@ -294,7 +294,7 @@ const RECIPE: u32 = 2;
 ///
 /// `keys` are digests of the keys that the caller trusts: an image whose packages were verified with them is not used
 /// for other callers.
-fn request(release: &Release, requested: &[PackageName], base: Option<&dyn BaseProvider>, keys: &[String]) -> String {
+fn request(release: &Release, requested: &[PackageName], base: Option<&dyn BaseProvider>, vouching: &[String]) -> String {
     let suites = release.suites.iter().map(|s| format!("{} {:?} {}", s.name, s.archive, s.components.join(" ")));
     // The record's paths are looked up in the tree and listed in the manifest.
     let paths = release.vmms.iter().map(|v| v.path.as_str());
@@ -315,7 +315,7 @@ fn request(release: &Release, requested: &[PackageName], base: Option<&dyn BaseP
         ("repositories", release.repositories.as_slice()),
         ("modules", release.modules.as_slice()),
         ("module-platform", release.module_platform.as_slice()),
-        ("keys", keys),
+        ("keys", vouching),
     ];
     let stated = few.into_iter().filter(|(_, names)| !names.is_empty());
     let fields = stated.fold(fields, |fields, (label, names)| fields.all(label, names));
@@ -329,6 +329,17 @@ fn request(release: &Release, requested: &[PackageName], base: Option<&dyn BaseP
 fn digests(keys: &[PathBuf]) -> Result<Vec<String>, Failure> {
     let mut all: Vec<String> = keys.iter().map(|key| digest::of_file(key)).collect::<Result<_, _>>()?;
     all.sort();
+    Ok(all)
+}
+
+/// Returns what vouches for packages in the distro's place: the digests of the caller's keys, and the caller's mirror if
+/// its indexes do not say of which release they are. An image that was made so is for runs that name the same.
+fn vouching(release: &Release, options: &Options) -> Result<Vec<String>, Failure> {
+    let mut all = digests(&options.keys)?;
+    let has_mirror = options.mirror.is_some() || options.security_mirror.is_some();
+    if has_mirror && !release.package_manager.has_index_of_one_release() {
+        all.push("mirror".to_owned());
+    }
     Ok(all)
 }
 
@@ -367,6 +378,7 @@ mod tests {
     use crate::fixtures::release;
     use model::arch::Arch;
     use model::database::Database;
+    use model::package_manager::PackageManager;
 
     #[test]
     fn the_request_depends_only_on_what_affects_the_tree() {
@@ -441,6 +453,21 @@ mod tests {
         }
         let error = offline(vec![folder.path().join("gone")]).unwrap_err().to_string();
         assert!(error.contains("/gone"), "{error}");
+    }
+
+    /// Otherwise an offline run without the option would take the image for the distro's own.
+    #[test]
+    fn an_image_from_a_mirror_that_may_have_other_releases_requires_a_mirror() {
+        let with = |manager, mirror: Option<&str>| {
+            let release = Release { package_manager: manager, ..release("13", "trixie") };
+            let mirror = mirror.map(str::to_owned);
+            vouching(&release, &Options { mirror, ..Options::new("/nowhere") }).unwrap()
+        };
+        for manager in [PackageManager::Dnf, PackageManager::Zypper, PackageManager::Pacman, PackageManager::Apk] {
+            assert_eq!(with(manager, Some("http://mirror.example/testing")), ["mirror"], "{manager:?}");
+            assert!(with(manager, None).is_empty(), "{manager:?}");
+        }
+        assert!(with(PackageManager::Apt, Some("http://mirror.example/debian")).is_empty());
     }
 
     #[test]

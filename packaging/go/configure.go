@@ -7,8 +7,14 @@ type Way struct {
 	Outcome string `json:"outcome"`
 	// Release of the system.
 	Release Release `json:"release"`
+	// Borrowed names a relative's release that is used in place of the system's own, or is empty.
+	Borrowed string `json:"borrowed"`
+	// Derivative is set if the system is a derivative whose os-release is that of its base distro.
+	Derivative *Derivative `json:"derivative"`
 	// Profile is the range of Kata versions: `go-3.32`.
 	Profile string `json:"profile"`
+	// PartsFrom says where the parts of the system come from that no package provides, or is empty.
+	PartsFrom string `json:"parts-from"`
 	// Configuration, for the outcome `configure`.
 	Configuration *Configuration `json:"configuration"`
 	// Missing component, for the outcome `install`.

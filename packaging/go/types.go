@@ -97,6 +97,10 @@ type Show struct {
 	Document
 	// Releases that were requested.
 	Releases []Shown `json:"releases"`
+	// Borrowed names a relative's release that is shown in place of the system's own, or is empty.
+	Borrowed string `json:"borrowed"`
+	// Derivative is set if the system is a derivative whose os-release is that of its base distro.
+	Derivative *Derivative `json:"derivative"`
 }
 
 // Shown has a record's facts about a release.
@@ -117,8 +121,18 @@ type Shown struct {
 	Filesystems []Packaged `json:"fs"`
 	// Kernel of the distro, or nil.
 	Kernel *Kernel `json:"kernel"`
-	// ContainerManager of the distro, or nil.
+	// ContainerManager is the preferred one whose packages and path are known, or nil.
 	ContainerManager *Packaged `json:"container-manager"`
+	// ContainerManagers of the distro, the preferred one first.
+	ContainerManagers []Packaged `json:"container-managers"`
+	// Kata as the distro packages it.
+	Kata []Packaged `json:"kata"`
+	// Firmware of guests.
+	Firmware []Packaged `json:"firmware"`
+	// Jailers, which confine a VMM.
+	Jailers []Packaged `json:"jailer"`
+	// Snapshotters that Kata is used with.
+	Snapshotters []Packaged `json:"snapshotter"`
 	// Facts are all statements of the record, with their confidence.
 	Facts []Fact `json:"facts"`
 	// Verified has the results of runs.
@@ -139,7 +153,7 @@ type Suite struct {
 type Packaged struct {
 	// Name is `qemu`, `virtio-fs`, `containerd`.
 	Name string `json:"name"`
-	// Packages to install.
+	// Packages to install; nil if the record does not know them.
 	Packages []string `json:"packages"`
 	// Path of the program, or empty.
 	Path string `json:"path"`

@@ -5,6 +5,7 @@
 
 mod configure;
 mod install;
+mod lint;
 mod requirements;
 mod system;
 
@@ -44,6 +45,8 @@ pub(crate) enum SchemaOf {
     FallbackAnswer,
     /// The answer of `requirements`.
     RequirementsAnswer,
+    /// The answer of `lint`.
+    LintAnswer,
 }
 
 /// Returns a schema as a document.
@@ -68,6 +71,7 @@ pub(crate) fn document(of: SchemaOf) -> serde_json::Result<String> {
         SchemaOf::UnconfigureAnswer => answer::<configure::Unconfigure>(),
         SchemaOf::FallbackAnswer => answer::<configure::Fallback>(),
         SchemaOf::RequirementsAnswer => answer::<requirements::Requirements>(),
+        SchemaOf::LintAnswer => answer::<lint::Lint>(),
     }
 }
 

@@ -171,8 +171,9 @@ fn json_output_is_one_document_even_for_errors() {
     assert_eq!(plan["plan"]["exercised"], false);
     // The answer depends on whether apk is installed on this machine.
     let nowhere = plan["plan"]["place"] == "nowhere";
-    assert_eq!(plan["problems"].as_array().map(Vec::len), Some(usize::from(nowhere)), "{plan}");
-    assert!(plan["problems"].to_string().contains("apk is neither in") == nowhere, "{plan}");
+    assert_eq!(plan["problems"].as_array().map(Vec::len), Some(1), "{plan}");
+    let why = if nowhere { "apk is neither in" } else { "apk is not run by this program" };
+    assert!(plan["problems"].to_string().contains(why), "{plan}");
     assert_eq!(json(&["list", "--records", "/nowhere"])["error"]["kind"], "bad-records");
 }
 
@@ -498,6 +499,77 @@ fn install_on_an_image_based_system_names_the_source_of_its_parts() {
     write("opt/kata/bin/qemu-system-x86_64", "");
     write("opt/kata/libexec/virtiofsd", "");
     assert_eq!(install(), "no packages are needed\nexit code 0");
+}
+
+/// Returns the first document of a call for programs, on a root with these files.
+fn document(files: &[(&str, &str)], arguments: &[&str]) -> serde_json::Value {
+    let dir = tempfile::tempdir().expect("a root");
+    for (path, text) in files {
+        let file = dir.path().join(path);
+        std::fs::create_dir_all(file.parent().expect("a folder")).expect("made");
+        std::fs::write(&file, text).expect("written");
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_kata-osinfo"))
+        .arg("--root")
+        .arg(dir.path())
+        .args(arguments)
+        .args(["--arch", "x86_64", "--format", "json"])
+        .env_remove("KATA_OSINFO_PATH")
+        .output()
+        .expect("it runs");
+    serde_json::from_slice(&output.stdout).expect("one document")
+}
+
+/// Otherwise an operator would take a relative's facts for the system's own.
+#[test]
+fn answers_for_programs_name_the_relative_whose_facts_they_have() {
+    let nobara = [("etc/os-release", "NAME=Nobara\nID=nobara\nVERSION_ID=43\nPLATFORM_ID=\"platform:f43\"\n")];
+    let configure = ["configure", "--dry-run", "--profile", "go-3.29"];
+    for arguments in [&["show"][..], &configure] {
+        let answer = document(&nobara, arguments);
+        assert_eq!(answer["borrowed"], "as fedora:43, by PLATFORM_ID", "{arguments:?}: {answer}");
+        assert_eq!(answer.get("derivative"), Some(&serde_json::Value::Null), "{arguments:?}: {answer}");
+    }
+    assert_eq!(document(&nobara, &["show", "fedora:43"]).get("borrowed"), Some(&serde_json::Value::Null));
+    let os_release = ("etc/os-release", "ID=debian\nVERSION_ID=13\n");
+    let proxmox = [os_release, ("var/lib/dpkg/status", ""), ("usr/bin/pveversion", "")];
+    for arguments in [&["show"][..], &configure, &["fallback", "--profile", "go-3.29"]] {
+        let answer = document(&proxmox, arguments);
+        assert_eq!(answer["derivative"]["name"], "Proxmox VE", "{arguments:?}: {answer}");
+        assert_eq!(answer.get("borrowed"), Some(&serde_json::Value::Null), "{arguments:?}: {answer}");
+    }
+}
+
+#[test]
+fn the_next_step_on_an_image_based_system_is_where_its_parts_come_from() {
+    let flatcar = [("etc/os-release", "ID=flatcar\nVERSION_ID=4459.0.0\n")];
+    let from = "the system extension kata-containers of github.com/flatcar/sysext-bakery";
+    for arguments in [&["fallback", "--profile", "rs-4.0"][..], &["configure", "--profile", "rs-4.0"]] {
+        let answer = document(&flatcar, arguments);
+        assert_eq!((&answer["outcome"], &answer["parts-from"]), (&"install".into(), &from.into()), "{answer}");
+        let dir = tempfile::tempdir().expect("a root");
+        std::fs::create_dir(dir.path().join("etc")).expect("made");
+        std::fs::write(dir.path().join("etc/os-release"), flatcar[0].1).expect("written");
+        let output = run(dir.path(), &[arguments, &["--arch", "x86_64"]].concat());
+        assert!(output.contains(&format!("next: get it from {from}\n")), "{output}");
+        assert!(output.ends_with("exit code 11"), "{output}");
+    }
+}
+
+/// The container managers beside the preferred one, and what only some releases have.
+#[test]
+fn show_lists_all_kinds_of_components_for_programs() {
+    let shown = &document(&[], &["show", "alpine:3.24"])["releases"][0];
+    let names = |key: &str| -> Vec<&str> {
+        shown[key].as_array().expect("a list").iter().filter_map(|one| one["name"].as_str()).collect()
+    };
+    assert_eq!(names("container-managers"), ["containerd", "cri-o"], "{shown}");
+    assert_eq!(names("firmware"), ["ovmf"], "{shown}");
+    assert_eq!(shown["firmware"][0]["path"], "/usr/share/OVMF/OVMF_CODE.fd");
+    assert_eq!(shown["container-manager"]["name"], "containerd");
+    for key in ["kata", "jailer", "snapshotter"] {
+        assert!(shown[key].is_array(), "{key}: {shown}");
+    }
 }
 
 /// Proxmox VE has Debian's os-release, and a kernel of its own that Debian's must not replace.

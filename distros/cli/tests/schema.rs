@@ -38,7 +38,7 @@ fn the_schemas_are_current() {
 }
 
 /// The subcommands with answers for programs.
-const CALLS: [&str; 12] = [
+const CALLS: [&str; 13] = [
     "detect",
     "list",
     "show",
@@ -51,6 +51,7 @@ const CALLS: [&str; 12] = [
     "unconfigure",
     "fallback",
     "requirements",
+    "lint",
 ];
 
 /// Returns the schema of a subcommand's answer, as the program prints it.
@@ -117,6 +118,23 @@ fn answers_of_this_program_are_valid() {
         let validator = validator(&answer_schema(call[0]));
         let errors: Vec<String> = validator.iter_errors(&answer).map(|e| format!("{}: {e}", e.instance_path)).collect();
         assert!(errors.is_empty(), "{call:?}: {errors:?}");
+    }
+}
+
+/// A file that cannot be read has a finding, too, and so has every mistake.
+#[test]
+fn findings_of_lint_are_valid_and_also_reasons() {
+    let validator = validator(&answer_schema("lint"));
+    for (folder, exit) in [("tests/fixtures/bad", 1), ("../records", 0), ("tests/fixtures/bad/no-such-file.yaml", 2)] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kata-osinfo"));
+        let output = command.arg("lint").arg(here(folder)).args(["--format", "json"]).output().expect("it runs");
+        let answer: Value = serde_json::from_slice(&output.stdout).expect("one document");
+        assert_eq!(output.status.code(), Some(exit), "{folder}: {answer}");
+        let errors: Vec<String> = validator.iter_errors(&answer).map(|e| format!("{}: {e}", e.instance_path)).collect();
+        assert!(errors.is_empty(), "{folder}: {errors:?}");
+        let count = |key: &str| answer[key].as_array().map(Vec::len);
+        assert_eq!(count("problems"), count("diagnostics"), "{folder}");
+        assert_eq!(count("problems") == Some(0), exit == 0, "{folder}: a reason for each exit code");
     }
 }
 

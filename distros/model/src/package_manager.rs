@@ -67,6 +67,14 @@ impl PackageManager {
         Arch::ALL.iter().copied().filter(|arch| arch.name() != name).find(called)
     }
 
+    /// Whether a signed index is of one release, as apt's is: its name is looked up by the suite.
+    ///
+    /// With other managers the same key signs every release, updates that are still tested and what is in development,
+    /// so that only the repositories of the distro's own image show which of these packages come from.
+    pub fn has_index_of_one_release(self) -> bool {
+        self == PackageManager::Apt
+    }
+
     /// Returns the commands that query installed packages; `None` if they are not written yet, or nothing can be
     /// installed.
     pub fn questions(self) -> Option<Questions> {

@@ -17,6 +17,7 @@
 
 mod claim;
 mod failure;
+mod ostree;
 mod plan;
 mod program;
 mod run;
@@ -46,7 +47,7 @@ use root::Root;
 use serde::Serialize;
 use settings::OwnSettings;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -208,8 +209,7 @@ fn can_run_inside(root: &Root) -> io::Result<bool> {
 pub fn choose(root: &Root, manager: PackageManager) -> io::Result<InstallerChoice> {
     let which = |root: &Root, program: &str| root.which(program).map_err(io::Error::other);
     let has = |program: &str| Ok::<_, io::Error>(which(root, program)?.is_some());
-    let is_there = |path: &str| Ok::<_, io::Error>(root.look(Path::new(path)).map_err(io::Error::other)?.is_some());
-    let is_ostree = || Ok::<_, io::Error>(is_there("/run/ostree-booted")? || is_there("/ostree")?);
+    let is_ostree = || ostree::is_used(root).map_err(io::Error::other);
     // Since dnf replaced yum, `yum` is a link to dnf.
     let yum_is_dnf = || {
         let yum = which(root, "yum")?.and_then(|yum| root.resolve(&yum).ok());

@@ -82,7 +82,11 @@ pub fn newest(
         rank(b).cmp(&rank(a)).then_with(|| order::compare(format, &release(b), &release(a)))
     });
     Ok(images.into_iter().next().map(|first| {
-        let in_doubt = (!is_plain && !named.contains(&release(&first))) || !has_package_variant(&release(&first));
+        let in_doubt = match first.release.as_ref().map(KernelRelease::as_str).filter(|release| !has_number(release)) {
+            // Nothing but the name of the flavour says which package a kernel is of, as on Alpine.
+            Some(bare) => !own.is_empty() && !own.contains(&flavour(bare)),
+            None => (!is_plain && !named.contains(&release(&first))) || !has_package_variant(&release(&first)),
+        };
         KernelImage { in_doubt, ..first }
     }))
 }
@@ -97,10 +101,20 @@ fn flavours_of(packages: &[PackageName], prefixes: &[&str]) -> BTreeSet<Vec<Stri
     rests.map(|rest| flavour(&format!("-{rest}"))).collect()
 }
 
-/// Returns the words of a release that are not versions: `cloud` and `amd64` of `6.12.48+deb13-cloud-amd64`.
+/// Returns the words of a release that are not versions: `cloud` and `amd64` of `6.12.48+deb13-cloud-amd64`, and all of
+/// a release without a number: `lts`, or `linux-lts`.
 fn flavour(release: &str) -> Vec<String> {
     let word = |part: &&str| part.starts_with(|c: char| c.is_ascii_alphabetic()) && !part.starts_with("rc");
-    release.split(['-', '_']).skip(1).filter(word).map(str::to_owned).collect()
+    let (words, versions) = match has_number(release) {
+        true => (release, 1),
+        false => (release.strip_prefix("linux-").unwrap_or(release), 0),
+    };
+    words.split(['-', '_']).skip(versions).filter(word).map(str::to_owned).collect()
+}
+
+/// Checks whether a release has a number, as that of any kernel that is not named by its flavour only.
+fn has_number(release: &str) -> bool {
+    release.contains(|c: char| c.is_ascii_digit())
 }
 
 /// Words in the names of variants in Fedora's and RHEL's kernel.spec: `rt`, `64k`, `rt-64k-debug`.
@@ -383,6 +397,26 @@ mod tests {
         assert_eq!(variant("6.17.1-300.fc43.aarch64+rt-64k"), Some("rt-64k"));
     }
 
+    /// On Alpine the kernels of all flavours have names without a version, and each flavour is a package.
+    #[test]
+    fn a_kernel_named_by_another_flavour_is_not_the_records() {
+        let found = |kernels: &[&str], package: &str| {
+            let tree = Tree::with(kernels);
+            let packages = [package.parse::<PackageName>().unwrap()];
+            let root = Root::new(tree.0.path()).unwrap();
+            let newest = newest(&root, "/boot/vmlinuz-*", &packages, Some(PackageManager::Apk)).unwrap().unwrap();
+            (newest.release.unwrap().to_string(), newest.in_doubt)
+        };
+        assert_eq!(found(&["boot/vmlinuz-virt"], "linux-virt"), ("virt".to_owned(), false));
+        assert_eq!(found(&["boot/vmlinuz-lts"], "linux-virt"), ("lts".to_owned(), true));
+        let both = ["boot/vmlinuz-lts", "boot/vmlinuz-virt"];
+        for flavour in ["lts", "virt"] {
+            assert_eq!(found(&both, &format!("linux-{flavour}")), (flavour.to_owned(), false));
+        }
+        assert_eq!(found(&["boot/vmlinuz-linux-lts"], "linux-lts"), ("linux-lts".to_owned(), false), "as on Arch");
+        assert_eq!(found(&["boot/vmlinuz-linux"], "linux"), ("linux".to_owned(), false), "no flavour in the name");
+    }
+
     #[test]
     fn version_numbers_are_not_part_of_the_flavour() {
         for (release, expected) in [
@@ -392,6 +426,8 @@ mod tests {
             ("6.8.0-45-generic", &["generic"]),
             ("6.14.11-4-pve", &["pve"]),
             ("7.2-rc1-amd64", &["amd64"]),
+            ("virt", &["virt"]),
+            ("linux-zen", &["zen"]),
         ] {
             assert_eq!(flavour(release), expected, "{release}");
         }

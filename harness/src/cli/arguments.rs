@@ -284,7 +284,8 @@ pub(super) struct ImageArguments {
     pub accept_expired: bool,
     /// The archive to install from [default: the one that this machine's apt uses, else mmdebstrap's default; for other
     /// package managers the base's own repositories]. For RPM the folder with `repodata`, for pacman the one with
-    /// `core` and `extra`, for apk the one with `main`.
+    /// `core` and `extra`, for apk the one with `main`; for these the run is shaped, as with --mirror-key, because
+    /// the distro's key also signs packages of other releases.
     #[arg(long, value_name = "URL")]
     pub mirror: Option<String>,
     /// The mirror of the security updates, which --mirror does not cover [default: found as for --mirror].

@@ -101,8 +101,9 @@ pub(super) fn plan(arguments: &PlanArguments) -> anyhow::Result<Exit> {
         let way = way.map_err(|refusal| Refusal { why: redact(&refusal.why), ..refusal });
         let lacks_qemu = release.as_ref().is_ok_and(|release| release.qemu().is_none());
         let lacks_qemu = lacks_qemu.then(|| format!("the record names no QEMU for {arch}, so no guest can be started"));
+        let mirror = || release.as_ref().ok().and_then(|one| vouched::by_mirror(&arguments.images, one));
         let records = || shipped.as_ref().zip(release.as_ref().ok()).and_then(|(shipped, one)| shipped.differ(one));
-        let shaped = way.as_ref().ok().and_then(|_| by_options.clone().or_else(records));
+        let shaped = way.as_ref().ok().and_then(|_| by_options.clone().or_else(mirror).or_else(records));
         let shaped = shaped.map(|what| format!("a run is shaped: {what}"));
         let ended = way.as_ref().is_ok_and(|way| *way != ImageRoute::Cache).then(|| ended(target, &database, today));
         let notes: Vec<String> = lacks_qemu.into_iter().chain(shaped).chain(ended.flatten()).collect();

@@ -8,13 +8,13 @@ use model::release::Release;
 use std::path::Path;
 
 /// Returns what vouches for the packages of `releases` instead of the distro, if anything does: the caller's keys; the
-/// caller's image, which brings packages, and for most distros the repositories and their keys, too; or the caller's
-/// records, if by them a release comes from another source than by the shipped ones.
+/// caller's image, which brings packages, and for most distros the repositories and their keys, too; the caller's
+/// repository; or the caller's records, if by them a release comes from another source than by the shipped ones.
 ///
 /// A checksum identifies an image, but not its author: the caller names both. No shipped record has the checksum of an
 /// image.
 pub(super) fn caller_source(images: &ImageArguments, records: Option<&Path>, releases: &[Release]) -> Option<String> {
-    by_options(images).or_else(|| {
+    by_options(images).or_else(|| releases.iter().find_map(|release| by_mirror(images, release))).or_else(|| {
         // Without a directory the records are the shipped ones.
         let shipped = ShippedRecords::under(records)?;
         releases.iter().find_map(|release| shipped.differ(release))
@@ -29,6 +29,18 @@ pub(super) fn by_options(images: &ImageArguments) -> Option<String> {
     let handed_over = [("--cloud-image", &images.cloud_image), ("--oci-image", &images.oci_image)];
     let (option, _) = handed_over.into_iter().find(|(_, value)| value.is_some())?;
     Some(format!("nobody but you vouches for the image given with {option}"))
+}
+
+/// Returns a reason if the caller's mirror decides which packages are the release's.
+///
+/// Such a mirror can be any folder, for example one of updates that are still tested and that the same key has signed.
+pub(super) fn by_mirror(images: &ImageArguments, release: &Release) -> Option<String> {
+    let mirrors = [("--mirror", &images.mirror), ("--security-mirror", &images.security_mirror)];
+    let (option, _) = mirrors.into_iter().find(|(_, mirror)| mirror.is_some())?;
+    let name = release.name();
+    (!release.package_manager.has_index_of_one_release()).then(|| {
+        format!("only you say that the packages below {option} are those of {name}: its key also signs other packages")
+    })
 }
 
 /// The shipped records, over which the caller's are layered.
@@ -103,6 +115,25 @@ mod tests {
             }
             let with_key = vouched(&[option, &named, "--mirror", "file:///m", "--mirror-key", "k"]);
             assert!(with_key.unwrap().contains("--mirror-key"));
+        }
+    }
+
+    #[test]
+    fn a_mirror_of_packages_that_any_release_may_have_is_the_callers() {
+        let database = Database::embedded();
+        let by = |target: &str, more: &[&str]| {
+            let (distro, version) = target.split_once(':').unwrap();
+            let release = database.record(distro).unwrap().release(version, Arch::X86_64).unwrap();
+            caller_source(&images(more), None, &[release])
+        };
+        for option in ["--mirror", "--security-mirror"] {
+            let more = [option, "http://mirror.example/updates/testing/44"];
+            for target in ["fedora:44", "opensuse:16.0", "azurelinux:3.0", "arch:rolling", "alpine:3.22"] {
+                let why = by(target, &more).unwrap_or_default();
+                assert!(why.contains(option) && why.contains(target), "{target}: {why}");
+                assert_eq!(by(target, &[]), None, "{target}");
+            }
+            assert_eq!(by("debian:13", &more), None, "apt's indexes are of one release");
         }
     }
 

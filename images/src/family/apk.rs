@@ -194,8 +194,11 @@ impl Archives for Repositories<'_> {
         Ok(indexes)
     }
 
-    fn offered(&self, _: &Runner<'_>, folder: &Path, names: &BTreeSet<&str>) -> Result<Vec<Offered>, Failure> {
-        Ok(super::offered::named(index::offered(folder)?, names))
+    /// Fails: only the apk of a tree verifies an index, and without a tree nothing says whether the fetched one is the
+    /// distro's.
+    fn offered(&self, _: &Runner<'_>, _: &Path, _: &BTreeSet<&str>) -> Result<Vec<Offered>, Failure> {
+        let detail = "only an installed apk verifies its index, and none is run to look for versions".to_owned();
+        Err(ImageErrorKind::Untrusted { detail }.into())
     }
 
     fn bootstrap(&self, runner: &Runner<'_>, folder: &Path, tree: &Path) -> Result<Vec<PackageName>, Failure> {
@@ -230,6 +233,19 @@ mod tests {
         let name = |file: &str| Apk.name_in_file(Path::new(file)).map(|name| name.to_string());
         assert_eq!(name("/x/qemu-system-x86_64-9.2.2-r1.apk").as_deref(), Some("qemu-system-x86_64"));
         assert!(super::super::checked(&Apk, &[], Apk.machine_packages()).is_ok());
+    }
+
+    /// Otherwise whoever answers for the mirror could make a record's entries stale, or keep them fresh.
+    #[test]
+    fn versions_are_not_taken_from_an_index_that_nobody_verified() {
+        let dir = tempfile::tempdir().unwrap();
+        let release = crate::fixtures::release("3.22", "-");
+        let cancel = std::sync::atomic::AtomicBool::new(false);
+        let mut runner = crate::fixtures::runner(&cancel, 60);
+        let options = Options::new(dir.path());
+        let archives = Apk.archives(&mut runner, &release, &options).unwrap();
+        let refused = archives.offered(&runner, dir.path(), &BTreeSet::from(["qemu"])).unwrap_err();
+        assert!(matches!(&refused.cause, ImageErrorKind::Untrusted { detail } if detail.contains("verifies its index")));
     }
 
     #[test]

@@ -18,6 +18,7 @@
 
 mod indexes;
 mod install;
+mod services;
 mod sources;
 mod workspace;
 
@@ -51,6 +52,8 @@ pub(crate) struct Rpm {
     manager: PackageManager,
     /// Directory of a system's repository files.
     repositories: &'static str,
+    /// Directory of the indexes of services, which name more repositories.
+    services: Option<&'static str>,
     /// Directories of variables in addresses.
     variables: &'static [&'static str],
     /// Directory of the keys that a system trusts.
@@ -69,6 +72,7 @@ pub(crate) struct Rpm {
 pub(crate) const DNF: Rpm = Rpm {
     manager: PackageManager::Dnf,
     repositories: "/etc/yum.repos.d",
+    services: None,
     variables: &["/etc/yum/vars", "/etc/dnf/vars"],
     keys: "/etc/pki/rpm-gpg",
     settings: &[
@@ -96,12 +100,15 @@ pub(crate) const TDNF: Rpm = Rpm { manager: PackageManager::Tdnf, ..DNF };
 pub(crate) const ZYPPER: Rpm = Rpm {
     manager: PackageManager::Zypper,
     repositories: "/etc/zypp/repos.d",
+    services: Some(services::INDEXES),
     variables: &["/etc/zypp/vars.d"],
     keys: "/usr/lib/rpm/gnupg/keys",
     settings: &[
         "/etc/os-release",
         "/usr/lib/os-release",
         "/etc/zypp/repos.d",
+        services::REGISTERED,
+        services::INDEXES,
         "/etc/zypp/vars.d",
         "/usr/lib/rpm/gnupg/keys",
     ],

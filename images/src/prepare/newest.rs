@@ -1,6 +1,6 @@
 //! Versions that a release's archives have now; nothing is installed.
 
-use super::{digests, expired, request, resolve};
+use super::{expired, request, resolve, vouching};
 use crate::error::{Failure, ImageError, ImageErrorKind};
 use crate::family;
 use crate::family::offered::Offered;
@@ -50,8 +50,8 @@ fn offered(job: &mut Job<'_>, names: &BTreeSet<&str>) -> Result<Vec<Offered>, Fa
         }
         false => {
             let requested = family::requested_packages(job.family, job.release)?;
-            let keys = digests(&job.options.keys)?;
-            let request = request(job.release, &requested, job.options.base.as_deref(), &keys);
+            let vouching = vouching(job.release, job.options)?;
+            let request = request(job.release, &requested, job.options.base.as_deref(), &vouching);
             resolve(job, &request, &scratch.dir)?.archives
         }
     };

@@ -1,6 +1,6 @@
 //! Check whether an image of a release can be obtained on this machine, before anything starts.
 
-use super::{digests, fits, request, source_of};
+use super::{fits, request, source_of, vouching};
 use crate::cache::Store;
 use crate::candidates;
 use crate::error::{Failure, ImageError, ImageErrorKind};
@@ -42,7 +42,7 @@ pub fn request_of(release: &Release, options: &Options) -> Result<String, ImageE
 
 fn request_hash(family: &dyn PackageFamily, release: &Release, options: &Options) -> Result<String, Failure> {
     let requested = family::requested_packages(family, release)?;
-    Ok(request(release, &requested, options.base.as_deref(), &digests(&options.keys)?))
+    Ok(request(release, &requested, options.base.as_deref(), &vouching(release, options)?))
 }
 
 pub(super) fn find_route(release: &Release, options: &Options) -> Result<ImageRoute, Failure> {

@@ -3,8 +3,9 @@
 //! A journal is whatever its maker wrote. If two statements cannot both be true, the lesser claim counts: emulated
 //! instead of hardware, candidates instead of the distro's own packages, shaped instead of the distro's keys.
 
-use crate::journal::{Accelerator, Candidate, CellFacts, ProbeAnswer};
+use crate::journal::{Accelerator, Candidate, CellFacts, CellId, ProbeAnswer};
 use crate::redact::one_line;
+use model::database::Database;
 use suites::outcome::Component;
 
 /// Maximum size of a quotation from a journal, in bytes.
@@ -66,16 +67,18 @@ pub(super) struct Stated {
 
 impl Stated {
     /// Collects the statements from the options as the journal keeps them, `--oci-image image.tar`, and from the words
-    /// of the command line.
+    /// of the command line, for a run of `cells`.
     ///
     /// A base run has the command line of its candidates, although it does not use them: candidates are taken from the
     /// options only.
-    pub(super) fn of(options: &[String], argv: &[String]) -> Stated {
+    pub(super) fn of(options: &[String], argv: &[String], cells: &[CellId]) -> Stated {
         let mut stated = Stated::default();
+        let mut by_mirror = false;
         for option in options {
             let (name, value) = option.split_once(' ').unwrap_or((option.as_str(), ""));
             stated.candidate |= matches!(name, "--install" | "--with-packages" | "--overlay");
             stated.shaped |= shapes(name);
+            by_mirror |= names_mirror(name);
             if name == "--component" {
                 let (component, what) = value.split_once(' ').unwrap_or((value, ""));
                 stated.candidates.extend(
@@ -88,7 +91,9 @@ impl Stated {
         for word in words {
             let name = word.split_once('=').map_or(word, |(name, _)| name);
             stated.shaped |= shapes(name);
+            by_mirror |= names_mirror(name);
         }
+        stated.shaped |= by_mirror && !are_of_one_release(cells);
         stated
     }
 }
@@ -98,10 +103,27 @@ fn shapes(name: &str) -> bool {
     matches!(name, "--mirror-key" | "--cloud-image" | "--oci-image")
 }
 
+/// Checks whether an option names a mirror.
+fn names_mirror(name: &str) -> bool {
+    matches!(name, "--mirror" | "--security-mirror")
+}
+
+/// Checks whether the signed indexes of all these releases are of one release, so that a mirror cannot have others
+/// instead; that is not believed of a distro without a shipped record.
+fn are_of_one_release(cells: &[CellId]) -> bool {
+    let shipped = Database::embedded();
+    cells.iter().all(|cell| {
+        let Ok(record) = shipped.record(&cell.distro) else { return false };
+        let release = record.release(&cell.release, cell.arch);
+        let manager = release.map_or(record.package_manager, |release| release.package_manager);
+        manager.has_index_of_one_release()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::{facts, strings};
+    use crate::sample::{cell, facts, strings};
     use model::verified::Basis;
 
     #[test]
@@ -155,11 +177,32 @@ mod tests {
             (&[], &["kata-qualify", "run", "--cloud-image=image.qcow2#sha256:00"], false, true),
             (&[], &["kata-qualify", "shell", "r", "t", "--", "x", "--mirror-key"], false, false),
         ] {
-            let stated = Stated::of(&strings(options), &strings(argv));
+            let stated = Stated::of(&strings(options), &strings(argv), &[cell("13")]);
             assert_eq!((stated.candidate, stated.shaped), (candidate, shaped), "{options:?} {argv:?}");
         }
-        let stated = Stated::of(&strings(&["--component qemu of debian:12 (sha256 0123)", "--component what x"]), &[]);
+        let options = strings(&["--component qemu of debian:12 (sha256 0123)", "--component what x"]);
+        let stated = Stated::of(&options, &[], &[]);
         assert_eq!(stated.candidates, [(Component::Qemu, Candidate::OfRelease("debian:12 (sha256 0123)".to_owned()))]);
+    }
+
+    /// The key of such a distro also signs other releases, and updates that are still tested.
+    #[test]
+    fn a_mirror_shapes_a_run_unless_its_index_is_of_one_release() {
+        let of = |cell: &str| cell.parse::<CellId>().unwrap();
+        let shaped = |options: &[&str], argv: &[&str], cells: &[CellId]| {
+            Stated::of(&strings(options), &strings(argv), cells).shaped
+        };
+        let (debian, fedora) = (of("debian:13/x86_64/container"), of("fedora:44/x86_64/container"));
+        for option in ["--mirror", "--security-mirror"] {
+            let word = format!("{option}=http://mirror.example/testing");
+            for (options, argv) in [(&[option][..], &[][..]), (&[], &["run", option, "x"]), (&[], &["run", &word])] {
+                assert!(shaped(options, argv, std::slice::from_ref(&fedora)), "{options:?} {argv:?}");
+                assert!(shaped(options, argv, &[debian.clone(), fedora.clone()]), "{options:?} {argv:?}");
+                assert!(!shaped(options, argv, std::slice::from_ref(&debian)), "{options:?} {argv:?}");
+                assert!(shaped(options, argv, &[of("theirs:1/x86_64/container")]), "{options:?} {argv:?}");
+            }
+        }
+        assert!(!shaped(&["--offline"], &["run", "fedora:44"], &[fedora]));
     }
 
     #[test]

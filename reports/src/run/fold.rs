@@ -94,7 +94,7 @@ pub fn fold(journal: &Journal) -> Run {
                 }
                 run.repeat = run.repeat.max(facts.repeat);
                 // The statements count even if somebody removed a flag.
-                stated = Stated::of(options, argv);
+                stated = Stated::of(options, argv, cells);
                 run.candidate |= *candidate || stated.candidate;
                 run.shaped |= *shaped || facts.is_shaped() || stated.shaped;
                 endings.insert(id.clone(), RunEnding::Killed);

@@ -5,7 +5,7 @@ mod manager;
 use super::containerd_version;
 use super::fallback::print_advice;
 use super::machine::{Machine, MachineArguments};
-use super::system::{GlobalArguments, release_json};
+use super::system::GlobalArguments;
 use super::{Exit, Failed, Format, json, print_file, problems, unprinted};
 use clap::{Args, ValueEnum};
 use model::diagnostic::printable;
@@ -75,7 +75,10 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ConfigureArguments) -> a
         eprintln!("hint: check it and state it in /etc/kata-osinfo with a confidence, or pass --allow-assumed");
         if format == Format::Json {
             let all = problems(machine.assumed.iter().map(|fact| format!("the record only assumes {fact}")));
-            json(&json!({ "version": 1, "outcome": "assumed", "facts": machine.assumed, "problems": all }))?;
+            let mut answer =
+                json!({ "version": 1, "outcome": "assumed", "facts": machine.assumed, "problems": all });
+            machine.name_system(&mut answer)?;
+            json(&answer)?;
         }
         return Ok(Exit::Unknown);
     }
@@ -132,6 +135,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ConfigureArguments) -> a
     print_notes(&machine, &configuration, &located, &prepared, &siblings);
     prepared.warnings.extend(lock.iter().flat_map(Lock::rescued));
     let mut answer = answer(&machine, &configuration, &located, &prepared, &siblings);
+    machine.name_system(&mut answer)?;
     let (not_effective, found) = match &lock {
         None => (prepared.not_effective.clone(), prepared.problems.clone()),
         Some(lock) => match prepared.write(&machine.root, lock, &configuration) {
@@ -224,7 +228,6 @@ fn answer(
     json!({
         "version": 1,
         "outcome": "configure",
-        "release": release_json(&machine.release.distro, &machine.entry),
         "arch": machine.release.arch,
         "kata-config": {
             "path": prepared.located.path,

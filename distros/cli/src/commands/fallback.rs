@@ -1,7 +1,7 @@
 //! `fallback`: advice if something is missing or does not work.
 
 use super::machine::{Machine, MachineArguments};
-use super::system::{GlobalArguments, release_json};
+use super::system::GlobalArguments;
 use super::{Exit, Failed, Format, json, problems};
 use clap::{Args, ValueEnum};
 use model::diagnostic::printable;
@@ -58,12 +58,11 @@ pub(crate) fn print_advice(way: &Fallback, machine: &Machine, format: Format) ->
     }
     if format == Format::Json {
         let mut answer = serde_json::to_value(way)?;
-        if let Some(map) = answer.as_object_mut() {
-            map.insert("version".to_owned(), 1.into());
-            map.insert("release".to_owned(), release_json(&machine.release.distro, &machine.entry));
-            map.insert("profile".to_owned(), machine.profile.name.as_str().into());
-            map.insert("problems".to_owned(), problems(obstacles(way, &machine.release.name())));
-        }
+        machine.name_system(&mut answer)?;
+        answer["version"] = 1.into();
+        answer["profile"] = machine.profile.name.as_str().into();
+        answer["parts-from"] = machine.parts_from.as_deref().into();
+        answer["problems"] = problems(obstacles(way, &machine.release.name()));
         json(&answer)?;
     }
     let human = format == Format::Human;
@@ -99,6 +98,8 @@ pub(crate) fn print_advice(way: &Fallback, machine: &Machine, format: Format) ->
                 // A component of the admin's own has no packages.
                 if !missing.packages.is_empty() {
                     writeln!(out, "next: install {}", printable(&missing.packages.join(" ")))?;
+                } else if let Some(from) = &machine.parts_from {
+                    writeln!(out, "next: get it from {}", printable(from))?;
                 }
             }
             Ok(Exit::Missing)
@@ -106,6 +107,9 @@ pub(crate) fn print_advice(way: &Fallback, machine: &Machine, format: Format) ->
         Fallback::Describe { component, record } => {
             if human {
                 writeln!(out, "# The record of {name} has no package of {component}.")?;
+                if let Some(from) = &machine.parts_from {
+                    writeln!(out, "# The system's parts come from {}.", printable(from))?;
+                }
                 writeln!(out, "# Describe your own in /etc/kata-osinfo/{}.yaml:", machine.release.distro)?;
                 write!(out, "{record}")?;
             }

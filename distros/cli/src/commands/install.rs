@@ -176,7 +176,7 @@ pub(crate) fn install(common: &GlobalArguments, arguments: &InstallArguments) ->
     }
     if request.packages.is_empty() {
         if as_json {
-            json(&serde_json::json!({ "version": 1, "system": system.json(), "installed": [] }))?;
+            json(&serde_json::json!({ "version": 1, "system": system.json(), "installed": [], "problems": [] }))?;
         } else {
             print("no packages are needed")?;
         }
@@ -186,19 +186,23 @@ pub(crate) fn install(common: &GlobalArguments, arguments: &InstallArguments) ->
         let planned = installer::plan(&chosen, &system.root, &request, &options);
         let plan = planned.map_err(|error| failed_without_lists(error, chosen.installer, &options))?;
         let is_done = plan.commands.is_empty();
-        let nowhere = (plan.place == InstallerLocation::Nowhere && !is_done).then(|| not_found(&chosen, &system));
+        let refused = refusal(&plan, || not_found(&chosen, &system));
         let lacking = if is_done { absent_despite_packages(&system, &components)? } else { Vec::new() };
         if as_json {
-            let all = problems(nowhere.iter().chain(&lacking).cloned());
+            let all = problems(refused.iter().map(|(_, problem)| problem).chain(&lacking).cloned());
             json(&serde_json::json!({ "version": 1, "system": system.json(), "plan": plan, "problems": all }))?;
         } else {
             print(&plan_text(&plan))?;
         }
-        if let Some(problem) = nowhere {
-            eprintln!("error: {}", printable(&problem));
-            return Ok(Exit::Failed);
-        }
-        return Ok(warn_about(&lacking));
+        return Ok(match refused {
+            // The plan says so already.
+            Some((Exit::NotExercised, _)) => Exit::NotExercised,
+            Some((exit, problem)) => {
+                eprintln!("error: {}", printable(&problem));
+                exit
+            }
+            None => warn_about(&lacking),
+        });
     }
     match installer::install(&chosen, &system.root, &request, &options) {
         Ok(done) if as_json => {
@@ -298,6 +302,17 @@ fn not_found(chosen: &InstallerChoice, system: &System) -> String {
     format!("{} is neither in {} nor on this machine", chosen.installer.name(), system.root.path().display())
 }
 
+/// Returns why this program would not carry out a plan, with the exit code.
+fn refusal(plan: &InstallPlan, not_found: impl FnOnce() -> String) -> Option<(Exit, String)> {
+    if plan.commands.is_empty() {
+        return None;
+    }
+    if plan.place == InstallerLocation::Nowhere {
+        return Some((Exit::Failed, not_found()));
+    }
+    (!plan.exercised).then(|| (Exit::NotExercised, not_run(plan)))
+}
+
 fn not_run(plan: &InstallPlan) -> String {
     let what = form(plan.commands.len(), "command", "commands");
     format!("{} is not run by this program: run the {what} yourself", plan.installer.name())
@@ -367,6 +382,43 @@ fn failed(error: InstallError) -> Failed {
 mod tests {
     use super::*;
     use operator::installer::InstallFailure;
+
+    #[test]
+    fn a_plan_that_is_not_carried_out_here_is_no_success() {
+        let refused = |installer: Installer, place, commands: &[&str]| {
+            let plan = InstallPlan {
+                installer,
+                exercised: installer.is_exercised(),
+                place,
+                packages: Vec::new(),
+                already: Vec::new(),
+                enables: Vec::new(),
+                commands: commands.iter().map(|command| vec![(*command).to_owned()]).collect(),
+                shell: Vec::new(),
+                guarded: false,
+                changes: None,
+            };
+            refusal(&plan, || "it is not found".to_owned())
+        };
+        let there = [InstallerLocation::Here, InstallerLocation::Inside, InstallerLocation::Outside];
+        for place in there {
+            for told in [
+                Installer::Tdnf,
+                Installer::Apk,
+                Installer::Microdnf,
+                Installer::RpmOstree,
+                Installer::TransactionalUpdate,
+            ] {
+                let (exit, problem) = refused(told, place, &["install"]).unwrap();
+                assert_eq!(exit, Exit::NotExercised, "{told:?}");
+                assert!(problem.contains("run the command yourself"), "{told:?} {problem}");
+                assert!(refused(told, place, &[]).is_none(), "{told:?}: nothing is to be done");
+            }
+            assert!(refused(Installer::Apt, place, &["install"]).is_none());
+        }
+        let (exit, problem) = refused(Installer::Tdnf, InstallerLocation::Nowhere, &["install"]).unwrap();
+        assert!(exit == Exit::Failed && problem == "it is not found", "{problem}");
+    }
 
     #[test]
     fn a_dry_run_without_lists_hints_at_the_refresh_of_an_installation() {

@@ -73,9 +73,19 @@ pub(crate) fn run(arguments: &LintArguments) -> anyhow::Result<Exit> {
     let all: Vec<Diagnostic> = checked.into_iter().flat_map(|file| file.found).collect();
     drop(out);
     if arguments.is_json() {
-        json(&serde_json::json!({ "version": 1, "diagnostics": all }))?;
+        let problems: Vec<serde_json::Value> = all.iter().map(problem).collect();
+        json(&serde_json::json!({ "version": 1, "diagnostics": all, "problems": problems }))?;
     }
     Ok(unread.unwrap_or(if all.is_empty() { Exit::Ok } else { Exit::No }))
+}
+
+/// Returns a finding as the reason of the exit code, in the form of all answers for programs.
+fn problem(found: &Diagnostic) -> serde_json::Value {
+    let mut problem = serde_json::json!({ "file": found.file, "line": found.line, "message": found.message });
+    if let Some(hint) = &found.hint {
+        problem["hint"] = hint.as_str().into();
+    }
+    problem
 }
 
 /// Returns the records of a directory, and the verdicts, known issues and sources in it.

@@ -1,7 +1,7 @@
 //! The machine that Kata is configured for: its release, its components, its verdicts.
 
 use super::check::unreadable;
-use super::system::{GlobalArguments, System, TargetArguments};
+use super::system::{BorrowedRecord, GlobalArguments, System, TargetArguments, release_json};
 use super::{Exit, Failed};
 use clap::Args;
 use model::component::Component;
@@ -15,9 +15,11 @@ use model::share::Share;
 use model::verified::VerifiedEntry;
 use operator::check::StatedComponent;
 use operator::configure::{GuestKernel, Inputs, Inventory, PackageDatabase, knows_no_shared_fs};
+use operator::detect::Derivative;
 use operator::initrd;
 use operator::packages::{Packages, QueryError};
 use root::{InsidePath, Root};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -86,6 +88,12 @@ pub(crate) struct Machine {
     pub(crate) release: Release,
     /// The release's entry in its record.
     pub(crate) entry: ReleaseEntry,
+    /// The relative's record that is used, if the system has none of its own.
+    borrowed: Option<BorrowedRecord>,
+    /// The derivative that the system is, if its os-release does not say so.
+    derivative: Option<Derivative>,
+    /// Where the parts of a system come from that no package provides.
+    pub(crate) parts_from: Option<String>,
     pub(crate) profile: &'static Profile,
     pub(crate) kata: KataVersion,
     /// The origin of Kata's version.
@@ -109,7 +117,8 @@ impl Machine {
     pub(crate) fn inspect(common: &GlobalArguments, arguments: &MachineArguments) -> anyhow::Result<Machine> {
         let system = System::find(common, &arguments.about)?;
         let components = system.stated();
-        let System { root, record, entry, target, arch, borrowed: _, derivative: _ } = system;
+        let System { root, record, entry, target, arch, borrowed, derivative } = system;
+        let parts_from = record.parts_from(&entry);
         let release = record.release(&target.version, arch)?;
         let guest = guest(arguments)?;
         let read = installed(&root, &release);
@@ -161,6 +170,9 @@ impl Machine {
             root,
             release,
             entry,
+            borrowed,
+            derivative,
+            parts_from,
             profile,
             kata,
             kata_from,
@@ -172,6 +184,14 @@ impl Machine {
             assumed,
             unreadable: unread,
         })
+    }
+
+    /// Adds to an answer for programs which release it is about, and what of it is lent from a relative.
+    pub(crate) fn name_system(&self, answer: &mut Value) -> anyhow::Result<()> {
+        answer["release"] = release_json(&self.release.distro, &self.entry);
+        answer["borrowed"] = self.borrowed.as_ref().map(BorrowedRecord::how).into();
+        answer["derivative"] = serde_json::to_value(self.derivative)?;
+        Ok(())
     }
 
     /// Returns the input of a plan.

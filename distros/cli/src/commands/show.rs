@@ -17,10 +17,12 @@ use model::arch::Arch;
 use model::database::Database;
 use model::diagnostic::printable;
 use model::package::PackageName;
-use model::record::{ReleaseEntry, ResolveError, StatedFact};
+use model::record::{ComponentKind, ReleaseEntry, ResolveError, StatedFact};
 use model::release::Release;
 use model::target;
 use model::verified::VerifiedEntry;
+use operator::check::{StatedComponent, stated};
+use operator::detect::Derivative;
 use operator::packages::Packages;
 use recorded::InstalledVersions;
 use root::Root;
@@ -49,6 +51,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ShowArguments) -> Result
     let root = common.root()?;
     let database = common.database(&root)?;
     let arch = system::arch(&root, arguments.arch)?;
+    let mut lent = (None, None);
     let shown = match &arguments.target {
         Some(target) => releases(&database, target, arch)?,
         None => {
@@ -56,7 +59,8 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ShowArguments) -> Result
             if found.releases.is_empty() {
                 return Err(system::unknown(&root, &database, &found).into());
             }
-            if let Some(borrowed) = BorrowedRecord::of(&found) {
+            lent = (BorrowedRecord::of(&found), found.derivative);
+            if let Some(borrowed) = &lent.0 {
                 eprintln!("note: {borrowed}");
             }
             let mut all = Vec::new();
@@ -71,7 +75,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ShowArguments) -> Result
     };
     match arguments.format {
         Format::Human => std::io::stdout().write_all(human(&shown, arguments.origin).as_bytes())?,
-        Format::Json => json(&document(&shown))?,
+        Format::Json => json(&document(&shown, lent.0.as_ref(), lent.1))?,
     }
     Ok(Exit::Ok)
 }
@@ -81,9 +85,22 @@ struct Shown {
     release: Release,
     entry: ReleaseEntry,
     facts: Vec<StatedFact>,
+    components: Vec<StatedComponent>,
     verified: Vec<VerifiedEntry>,
     /// Installed versions of the verified packages, if the release is the system's and its packages can be queried.
     installed: Option<InstalledVersions>,
+}
+
+impl Shown {
+    /// Returns the components of a kind that are packaged for the architecture, the preferred one first, for programs;
+    /// packages or a path are null where the record does not know them.
+    fn stated_json(&self, kind: ComponentKind) -> Vec<Value> {
+        let of_kind = self.components.iter().filter(|stated| stated.kind == kind && stated.packaged);
+        let form = |stated: &StatedComponent| {
+            serde_json::json!({ "name": stated.name, "packages": stated.packages, "path": stated.path })
+        };
+        of_kind.map(form).collect()
+    }
 }
 
 /// Returns the installed versions of the packages that a release was verified with; `None` if they cannot be queried.
@@ -118,6 +135,7 @@ fn releases(database: &Database, text: &str, arch: Arch) -> Result<Vec<Shown>> {
         let entry = record.require_release(&target.version)?;
         shown.push(Shown {
             facts: record.facts(entry, arch),
+            components: stated(record, entry, arch),
             verified: record
                 .verified
                 .iter()
@@ -182,7 +200,7 @@ fn one(shown: &Shown, today: Date, origin: bool) -> String {
 }
 
 /// Formats releases for programs.
-fn document(releases: &[Shown]) -> Value {
+fn document(releases: &[Shown], borrowed: Option<&BorrowedRecord>, derivative: Option<Derivative>) -> Value {
     let releases: Vec<Value> = releases
         .iter()
         .map(|shown| {
@@ -197,12 +215,22 @@ fn document(releases: &[Shown]) -> Value {
                 "fs": release.filesystems,
                 "kernel": release.kernel,
                 "container-manager": release.container_manager,
+                "container-managers": shown.stated_json(ComponentKind::ContainerManager),
+                "kata": shown.stated_json(ComponentKind::Kata),
+                "firmware": shown.stated_json(ComponentKind::Firmware),
+                "jailer": shown.stated_json(ComponentKind::Jailer),
+                "snapshotter": shown.stated_json(ComponentKind::Snapshotter),
                 "facts": shown.facts,
                 "verified": shown.verified.iter().map(run_json).collect::<Vec<_>>(),
             })
         })
         .collect();
-    serde_json::json!({ "version": 1, "releases": releases })
+    serde_json::json!({
+        "version": 1,
+        "releases": releases,
+        "borrowed": borrowed.map(BorrowedRecord::how),
+        "derivative": derivative,
+    })
 }
 
 /// Formats a run below its release, in the form that `check --all` and `verified` use, too.

@@ -122,6 +122,11 @@ pub(crate) struct BorrowedRecord {
 }
 
 impl BorrowedRecord {
+    /// Returns the relative, for programs: `as rhel:10, by ID_LIKE`.
+    pub(crate) fn how(&self) -> &str {
+        &self.how
+    }
+
     /// Returns the record that a detected system borrows.
     pub(crate) fn of(found: &Detection) -> Option<BorrowedRecord> {
         Some(BorrowedRecord { name: found.pretty_name(), how: found.borrowed.clone()? })

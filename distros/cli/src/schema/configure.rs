@@ -1,5 +1,6 @@
 //! Answers of `configure`, `unconfigure` and `fallback`.
 
+use super::system::Derivative;
 use super::{Problem, Release, Version};
 use model::arch::Arch;
 use model::capability::Capability;
@@ -42,7 +43,12 @@ pub(super) struct Way {
     version: Version,
     outcome: Outcome,
     release: Release,
+    /// The relative whose record is used in place of the system's own: `as rhel:10, by ID_LIKE`.
+    borrowed: Option<String>,
+    derivative: Option<Derivative>,
     profile: String,
+    /// Where the parts of the system come from that no package provides.
+    parts_from: Option<String>,
     problems: Vec<Problem>,
     /// For `configure`.
     configuration: Option<Configuration>,
@@ -87,6 +93,9 @@ pub(super) struct Assumed {
     /// `assumed`.
     #[schemars(regex(pattern = "^assumed$"))]
     outcome: String,
+    release: Release,
+    borrowed: Option<String>,
+    derivative: Option<Derivative>,
     facts: Vec<String>,
     problems: Vec<Problem>,
 }
@@ -101,6 +110,9 @@ pub(super) struct Configured {
     #[schemars(regex(pattern = "^configure$"))]
     outcome: String,
     release: Release,
+    /// The relative whose record is used in place of the system's own: `as rhel:10, by ID_LIKE`.
+    borrowed: Option<String>,
+    derivative: Option<Derivative>,
     arch: Arch,
     kata_config: KataConfig,
     warnings: Vec<String>,

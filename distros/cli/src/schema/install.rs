@@ -48,7 +48,7 @@ pub(super) struct Install {
     installed: Option<Vec<Installed>>,
     /// Time spent waiting for another package manager.
     waited_seconds: Option<u64>,
-    problems: Option<Vec<Problem>>,
+    problems: Vec<Problem>,
 }
 
 /// The actions of an installer.

@@ -46,7 +46,7 @@ struct Detection {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
-struct Derivative {
+pub(super) struct Derivative {
     name: String,
     /// The file that identifies the derivative.
     sign: String,
@@ -77,6 +77,9 @@ struct Listed {
 pub(super) struct Show {
     version: Version,
     releases: Vec<Shown>,
+    /// The relative whose record is shown in place of the system's own: `as rhel:10, by ID_LIKE`.
+    borrowed: Option<String>,
+    derivative: Option<Derivative>,
 }
 
 /// Facts about a release.
@@ -95,7 +98,16 @@ struct Shown {
     /// Filesystems, the preferred one first.
     fs: Vec<Packaged>,
     kernel: Option<Kernel>,
+    /// The preferred container manager whose packages and path are known.
     container_manager: Option<Packaged>,
+    /// All container managers, the preferred one first.
+    container_managers: Vec<Stated>,
+    /// Kata itself, as the distro packages it.
+    kata: Vec<Stated>,
+    /// Firmware of guests.
+    firmware: Vec<Stated>,
+    jailer: Vec<Stated>,
+    snapshotter: Vec<Stated>,
     facts: Vec<Fact>,
     verified: Vec<Run>,
 }
@@ -118,6 +130,17 @@ struct Suite {
 struct Packaged {
     name: String,
     packages: Vec<String>,
+    path: Option<String>,
+}
+
+/// A component as far as the record knows it.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct Stated {
+    name: String,
+    /// Null if the record does not know them.
+    packages: Option<Vec<String>>,
     path: Option<String>,
 }
 

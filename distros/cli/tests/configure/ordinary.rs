@@ -61,6 +61,7 @@ fn a_dry_run_shows_a_diff_and_changes_nothing() {
 #[test]
 fn configure_takes_effect_and_unconfigure_restores_every_byte() {
     let machine = Machine::new();
+    machine.file("m/usr/bin/containerd", "");
     machine.file("m/etc/containerd/config.toml", "version = 2 # ours\n");
     let before = machine.everything();
     // A drop-in, then an edit of the same, with handlers of both kinds: each on top of the previous result.
@@ -332,6 +333,9 @@ fn without_a_shared_filesystem_no_virtiofsd_is_needed() {
 #[test]
 fn a_handler_for_a_missing_container_manager_is_refused() {
     let machine = Machine::new();
+    // As `apt remove` leaves them.
+    machine.file("m/etc/containerd/config.toml", "version = 2\n");
+    machine.file("m/etc/crio/crio.conf", "[crio]\n");
     let before = machine.everything();
     let call =
         |more: &[&str]| machine.run(&[&["configure", "--profile", "go-3.29", "--format", "json"], more].concat());
@@ -511,6 +515,7 @@ fn bad_input_is_reported() {
     assert_refused(&["configure", "--profile", "go-3.29", "--kata-config", "/k/clh.toml"], "no [hypervisor.qemu]");
     machine.file("m/k/bad.toml", "[hypervisor.qemu\n");
     assert_refused(&["configure", "--profile", "go-3.29", "--kata-config", "/k/bad.toml"], "not TOML");
+    machine.file("m/usr/bin/containerd", "");
     machine.file("m/etc/containerd/config.toml", "[plugins.cri]\n");
     let output = machine.run(&["configure", "--profile", "go-3.29", "--handler", "containerd", "--format", "json"]);
     assert_eq!(output.code, 13, "{}", output.stderr);

@@ -22,10 +22,12 @@ fn the_installer_is_chosen_by_the_programs_of_the_system() {
     assert_eq!(choice(&["usr/bin/dnf", "usr/bin/rpm-ostree"], dnf), Installer::Dnf);
     assert_eq!(choice(&["usr/bin/dnf", "usr/bin/rpm-ostree", "run/ostree-booted"], dnf), Installer::RpmOstree);
     // Systems of bootc, and Endless OS, which is built from Debian packages.
-    for booted in ["run/ostree-booted", "ostree/repo"] {
+    for booted in ["run/ostree-booted", "ostree/deploy/default"] {
         assert_eq!(choice(&["usr/bin/dnf", "usr/bin/bootc", booted], dnf), Installer::ImageBased);
         assert_eq!(choice(&["usr/bin/apt-get", booted], PackageManager::Apt), Installer::ImageBased);
     }
+    // A machine on which such systems are built.
+    assert_eq!(choice(&["usr/bin/dnf", "ostree/repo"], dnf), Installer::Dnf);
     assert_eq!(choice(&["usr/bin/yum"], dnf), Installer::Yum);
     assert_eq!(choice(&["usr/bin/tdnf"], dnf), Installer::Tdnf);
     // Enterprise Linux 8 and Amazon Linux 2023 have dnf under the name yum, too; Amazon Linux 2 may have dnf in

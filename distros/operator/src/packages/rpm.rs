@@ -5,13 +5,14 @@
 //!
 //! Queries and output format are those of rpm 4.18 of Debian 12, which runs in the tests of the installers.
 
+mod copied;
 mod ndb;
 
-use super::{Answers, Installed, MAX_BYTES, QueryError, names_of_all};
-use crate::process::{Confinement, Invocation, ProcessOutput, give_to_reader};
+use super::{Answers, Installed, QueryError, names_of_all};
+use crate::process::{Confinement, Invocation, ProcessOutput};
+use copied::CopiedDatabase;
 use model::package::{NativeName, NotANativeName, NotAPackageVersion, Package, PackageVersion};
 use root::{Root, RootError};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -116,8 +117,8 @@ pub(crate) fn folder(root: &Root) -> Result<Option<PathBuf>, RootError> {
 pub(super) struct RpmDatabase {
     root: PathBuf,
     rpm: PathBuf,
-    /// A copy of another root's database, removed on drop.
-    copy: Option<tempfile::TempDir>,
+    /// A copy of another root's database.
+    copy: Option<CopiedDatabase>,
 }
 
 impl RpmDatabase {
@@ -125,12 +126,12 @@ impl RpmDatabase {
     pub(super) fn of(root: &Root) -> Result<RpmDatabase, QueryError> {
         let none = || QueryError::NoRpm(root.path().to_owned());
         let rpm = Root::default().which("rpm")?.ok_or_else(none)?;
-        let copy = if root.is_running_system() { None } else { Some(copy(root)?) };
+        let copy = if root.is_running_system() { None } else { Some(CopiedDatabase::of(root)?) };
         Ok(RpmDatabase { root: root.path().to_owned(), rpm, copy })
     }
 
     fn query(&self, arguments: &[&str]) -> Result<ProcessOutput, QueryError> {
-        let folder = self.copy.as_ref().map(|copy| copy.path().display().to_string());
+        let folder = self.copy.as_ref().map(|copy| copy.folder().display().to_string());
         let mut all = Vec::new();
         if let Some(folder) = &folder {
             all.extend(["--dbpath", folder.as_str()]);
@@ -200,63 +201,6 @@ impl Answers for RpmDatabase {
     }
 }
 
-/// Copies the database to a temporary directory owned by nobody, in a format that this machine's rpm supports; the copy
-/// is empty if the root has no database yet.
-fn copy(root: &Root) -> Result<tempfile::TempDir, QueryError> {
-    let copied = tempfile::Builder::new().prefix("kata-osinfo-").tempdir();
-    let to = copied.map_err(|source| RootError::Read { path: std::env::temp_dir(), source })?;
-    let failed = |source: io::Error| RootError::Read { path: to.path().to_owned(), source };
-    give_to_reader(to.path()).map_err(failed)?;
-    let put = |name: &str, bytes: &[u8]| {
-        let file = to.path().join(name);
-        std::fs::write(&file, bytes).and_then(|()| give_to_reader(&file)).map_err(failed)
-    };
-    let Some(from) = folder(root)? else { return Ok(to) };
-    let names = root.list(&from)?;
-    if names.iter().any(|name| name == ndb::FILE) {
-        let path = from.join(ndb::FILE);
-        let refused = |message: &str| QueryError::Refused { path: root.shown(&path), message: message.to_owned() };
-        put(HEADERS, &ndb::header_list(&root.read(&path, MAX_BYTES)?).map_err(refused)?)?;
-        import(root, to.path())?;
-        return Ok(to);
-    }
-    let mut remaining = MAX_BYTES;
-    for name in names {
-        let path = from.join(&name);
-        if is_temporary(&name) || !root.has_file(&path)? {
-            continue;
-        }
-        let bytes = root.read(&path, remaining)?;
-        remaining -= bytes.len() as u64;
-        put(&name, &bytes)?;
-    }
-    Ok(to)
-}
-
-/// Checks whether a file is a lock or shared memory of a process that has the database open: the data are in the other
-/// files.
-fn is_temporary(name: &str) -> bool {
-    name.starts_with('.') || name.starts_with("__db.") || name.ends_with("-shm")
-}
-
-/// A file with the list of package headers from which a database is made.
-const HEADERS: &str = "headers";
-
-/// Makes this machine's rpm build a database from the list of headers in a directory.
-fn import(root: &Root, folder: &Path) -> Result<(), QueryError> {
-    let none = || QueryError::NoRpm(root.path().to_owned());
-    let rpmdb = Root::default().which("rpmdb")?.ok_or_else(none)?;
-    let mut invocation = Invocation::new(&rpmdb, &["--dbpath", &folder.display().to_string(), "--importdb"]);
-    invocation.input = Some(folder.join(HEADERS));
-    invocation.env.push(("HOME".to_owned(), "/nonexistent".to_owned()));
-    invocation.confinement = Confinement::Reader;
-    let finished = invocation.run(WITHIN, None)?;
-    match finished.is_ok() {
-        true => Ok(()),
-        false => Err(QueryError::Refused { path: root.path().to_owned(), message: finished.last_words() }),
-    }
-}
-
 /// Copies the database to a directory of this machine, in a format that its rpm supports; copies nothing if the root
 /// has no database yet.
 ///
@@ -264,15 +208,8 @@ fn import(root: &Root, folder: &Path) -> Result<(), QueryError> {
 ///
 /// Fails if a file of the database cannot be read, or if all of them together exceed the cap.
 pub fn copy_to(root: &Root, to: &Path) -> Result<(), QueryError> {
-    let copy = copy(root)?;
-    let failed = |source: io::Error| RootError::Read { path: to.to_owned(), source };
-    for entry in std::fs::read_dir(copy.path()).map_err(failed)? {
-        let name = entry.map_err(failed)?.file_name();
-        if !is_temporary(&name.to_string_lossy()) && name != HEADERS {
-            std::fs::copy(copy.path().join(&name), to.join(&name)).map_err(failed)?;
-        }
-    }
-    Ok(())
+    let copy = CopiedDatabase::of(root)?;
+    Ok(copy.put_into(to).map_err(|source| RootError::Read { path: to.to_owned(), source })?)
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use super::{Confinement, Filter, NOBODY, leave_session_keyring};
 use rustix::io::Errno;
 use rustix::process::{Gid, Resource, Rlimit, Uid};
 use rustix::thread::UnshareFlags;
+use std::fs::File;
 use std::io;
-use std::path::Path;
 
 /// Address space limit of a confined program, in bytes: far more than any database or version needs.
 const MEMORY: u64 = 4 << 30;
@@ -51,18 +51,19 @@ pub(super) fn this_process(confinement: Confinement, filter: &Filter) -> io::Res
     }
 }
 
-/// Gives a file to the user that a [`Confinement::Reader`] runs as, so that only this user can read it.
+/// Gives an open file or directory to the user that a [`Confinement::Reader`] runs as, so that only this user can read
+/// it.
 ///
-/// If the file may not be given away, the reader does not run as nobody either.
+/// By its descriptor, because a path in a directory of that user may be a link by now. If the file may not be given away, the reader does not run as nobody either.
 ///
 /// # Errors
 ///
 /// The error of the operating system.
-pub(crate) fn give_to_reader(path: &Path) -> io::Result<()> {
+pub(crate) fn give_to_reader(file: &File) -> io::Result<()> {
     if !rustix::process::geteuid().is_root() {
         return Ok(());
     }
-    match std::os::unix::fs::chown(path, Some(NOBODY), Some(NOBODY)) {
+    match std::os::unix::fs::fchown(file, Some(NOBODY), Some(NOBODY)) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
         given => given,
     }

@@ -13,6 +13,7 @@ use crate::progress::ImagePhase;
 use crate::runner::Runner;
 use crate::tree;
 use operator::process::sandbox::{BindMount, Network};
+use root::Root;
 use std::path::Path;
 use std::process::Command;
 
@@ -23,6 +24,15 @@ const LOCAL: &str = "local";
 
 /// Minimum packages of a tree.
 const BASE: [&str; 2] = ["alpine-base", "apk-tools"];
+/// mkinitfs's configuration, which its trigger reads, and the file that apk makes of a package's own if the system's is
+/// changed.
+const MKINITFS: &str = "/etc/mkinitfs/mkinitfs.conf";
+const MKINITFS_OF_PACKAGE: &str = "/etc/mkinitfs/mkinitfs.conf.apk-new";
+/// Keeps the trigger from making an initrd when a kernel is installed: that takes longer than all other packages, and no
+/// guest here boots the result.
+const NO_INITRD: &[u8] = b"\ndisable_trigger=yes\n";
+/// Size limit of this configuration, in bytes.
+const MAX_CONFIGURATION: u64 = 1 << 16;
 /// Prefix of files in a package's archive that are only for apk, such as its scripts.
 const OF_PACKAGES: &str = ".";
 
@@ -92,18 +102,50 @@ pub(super) fn install(job: &Job<'_>, install: &Install<'_>) -> Result<(), Failur
         // verify.
         names.extend(to_fetch.iter().map(|one| one.offered.name.clone()));
     }
-    if !names.is_empty() {
-        job.runner.run(ImagePhase::Install, job.apk(install.tree)?.arg("add").args(&names))?;
-    }
-    if !local.is_empty() {
-        // Without any repository, so that only the caller's files are installed unverified.
-        let mut apk = tree::command(install.tree, &[job.mount(&job.folder.join(ARCHIVES))], PROGRAM)?;
-        apk.args(["--no-network", "--no-cache", "--no-progress", "--repositories-file", "/dev/null"]);
-        job.runner.run(ImagePhase::Install, apk.args(["add", "--allow-untrusted"]).args(&local))?;
-    }
+    without_initrd(&root, || {
+        if !names.is_empty() {
+            job.runner.run(ImagePhase::Install, job.apk(install.tree)?.arg("add").args(&names))?;
+        }
+        if !local.is_empty() {
+            // Without any repository, so that only the caller's files are installed unverified.
+            let mut apk = tree::command(install.tree, &[job.mount(&job.folder.join(ARCHIVES))], PROGRAM)?;
+            apk.args(["--no-network", "--no-cache", "--no-progress", "--repositories-file", "/dev/null"]);
+            job.runner.run(ImagePhase::Install, apk.args(["add", "--allow-untrusted"]).args(&local))?;
+        }
+        Ok(())
+    })?;
     // Left in an OCI image that Docker has run.
     tree::remove(&root, "/.dockerenv")?;
     job.tidy(install.tree)
+}
+
+/// Installs packages while mkinitfs's trigger makes no initrd; afterwards its configuration is what it would be without
+/// this.
+fn without_initrd(root: &Root, install: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
+    let content = |path: &str| match root.read(Path::new(path), MAX_CONFIGURATION) {
+        Ok(content) => Ok(Some(content)),
+        Err(error) if error.is_missing() => Ok(None),
+        Err(error) => Err(tree::failed(error)),
+    };
+    let folder = Path::new(MKINITFS).parent().unwrap_or(Path::new("/"));
+    let had_folder = root.look(folder).map_err(tree::failed)?.is_some();
+    let (before, of_package_before) = (content(MKINITFS)?, content(MKINITFS_OF_PACKAGE)?);
+    tree::write(root, MKINITFS, 0o644, &[before.as_deref().unwrap_or_default(), NO_INITRD].concat())?;
+    install()?;
+    // Without the change, apk would have put the package's file in place.
+    let of_package = content(MKINITFS_OF_PACKAGE)?.filter(|_| of_package_before.is_none());
+    match of_package.as_ref().or(before.as_ref()) {
+        Some(content) => tree::write(root, MKINITFS, 0o644, content)?,
+        None => tree::remove(root, MKINITFS)?,
+    }
+    if of_package.is_some() {
+        tree::remove(root, MKINITFS_OF_PACKAGE)?;
+    }
+    let is_empty = root.list(folder).map_err(tree::failed)?.is_empty();
+    match folder.to_str().filter(|_| !had_folder && is_empty) {
+        Some(folder) => tree::remove(root, folder),
+        None => Ok(()),
+    }
 }
 
 impl Job<'_> {
@@ -176,5 +218,40 @@ impl Job<'_> {
         tree::remove(&tree::open(tree)?, OVER)?;
         let archives = self.folder.join(ARCHIVES);
         std::fs::remove_dir_all(&archives).context("removing", &archives)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configuration_of_mkinitfs_is_only_changed_while_packages_are_installed() {
+        // The file before, the file that apk installs beside it, and what remains.
+        for (before, of_package, after) in [
+            (None, None, None),
+            (Some("features=old\n"), None, Some("features=old\n")),
+            (None, Some("features=new\n"), Some("features=new\n")),
+            (Some("features=old\n"), Some("features=new\n"), Some("features=new\n")),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let [folder, file, new] = ["", "/mkinitfs.conf", "/mkinitfs.conf.apk-new"]
+                .map(|name| dir.path().join(format!("etc/mkinitfs{name}")));
+            if let Some(text) = before {
+                std::fs::create_dir_all(&folder).unwrap();
+                std::fs::write(&file, text).unwrap();
+            }
+            let root = Root::new(dir.path()).unwrap();
+            let installed = without_initrd(&root, || {
+                let text = std::fs::read_to_string(&file).unwrap();
+                assert_eq!(text, format!("{}\ndisable_trigger=yes\n", before.unwrap_or_default()));
+                of_package.iter().for_each(|text| std::fs::write(&new, text).unwrap());
+                Ok(())
+            });
+            installed.unwrap();
+            assert_eq!(std::fs::read_to_string(&file).ok().as_deref(), after, "{before:?} {of_package:?}");
+            assert!(!new.exists(), "{before:?} {of_package:?}");
+            assert_eq!(folder.exists(), after.is_some(), "{before:?} {of_package:?}");
+        }
     }
 }

@@ -17,12 +17,18 @@ const LOCAL: &str = "local";
 /// Database of this machine's rpm for packages that it only unpacks.
 const UNPACKED: &str = "/.kata-qualify-unpacked";
 
-/// Hooks that make an initrd when a kernel is installed: they take longer than all other packages, and no guest here
-/// boots their result.
+/// Files that keep an initrd from being made when a kernel is installed: that takes longer than all other packages, and
+/// no guest here boots the result.
 ///
 /// `kernel-install` skips a hook if this directory has a file of its name; before systemd 251 there is no variable for
-/// it.
-const HOOKS: [&str; 2] = ["/etc/kernel/install.d/50-dracut.install", "/etc/kernel/install.d/51-dracut-rescue.install"];
+/// it. SUSE's scripts of the kernel take a system with `/.buildenv` for one in which packages are built
+/// (`regenerate-initrd-posttrans` and `kernel-scriptlets/rpm-script` of suse-module-tools), and run no boot loader
+/// either.
+const MASKS: [&str; 3] = [
+    "/etc/kernel/install.d/50-dracut.install",
+    "/etc/kernel/install.d/51-dracut-rescue.install",
+    "/.buildenv",
+];
 
 /// Makes a base tree from these packages and their dependencies.
 pub(super) fn bootstrap(
@@ -159,10 +165,10 @@ fn put(runner: &Runner<'_>, folder: &Path, tree: &Path, packages: &[String], pha
     if !packages.is_empty() {
         let root = tree::open(tree)?;
         let mut masked = Vec::new();
-        for hook in HOOKS {
-            if root.symlink_metadata(Path::new(hook)).is_err() {
-                tree::write(&root, hook, 0o644, b"")?;
-                masked.push(hook);
+        for mask in MASKS {
+            if root.symlink_metadata(Path::new(mask)).is_err() {
+                tree::write(&root, mask, 0o644, b"")?;
+                masked.push(mask);
             }
         }
         let mount = BindMount { folder: &archives, over: OVER, writable: false };
@@ -174,7 +180,7 @@ fn put(runner: &Runner<'_>, folder: &Path, tree: &Path, packages: &[String], pha
         rpm.args(["--excludepath=/proc", "--excludepath=/sys"]);
         rpm.args(packages.iter().map(|name| Path::new(OVER).join(name)));
         runner.run(phase, &mut rpm)?;
-        masked.into_iter().try_for_each(|hook| tree::remove(&root, hook))?;
+        masked.into_iter().try_for_each(|mask| tree::remove(&root, mask))?;
         tree::remove(&root, OVER)?;
     }
     std::fs::remove_dir_all(&archives).context("removing", &archives)

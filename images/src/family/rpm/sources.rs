@@ -5,6 +5,7 @@
 //! nothing.
 
 use super::Rpm;
+use super::services::{self, Section, is_yes};
 use super::workspace::{self, KEPT};
 use crate::error::{Context as _, Failure, ImageErrorKind};
 use crate::tree;
@@ -191,10 +192,7 @@ pub(super) fn addresses(root: &Root, family: &Rpm) -> Vec<String> {
     addresses.flat_map(|(_, value)| words(&value).map(str::to_owned).collect::<Vec<_>>()).collect()
 }
 
-/// A section's name and its settings.
-type Section = (String, Vec<(String, String)>);
-
-/// Returns the sections of a system's repository files, in order.
+/// Returns the sections of a system's repository files, in order, and then the repositories of its services.
 fn sections(root: &Root, family: &Rpm) -> Result<Vec<Section>, Failure> {
     let folder = Path::new(family.repositories);
     let mut all: Vec<Section> = Vec::new();
@@ -209,6 +207,10 @@ fn sections(root: &Root, family: &Rpm) -> Result<Vec<Section>, Failure> {
             }
         }
         all.extend(of_file);
+    }
+    if let Some(folder) = family.services {
+        let more = services::sections(root, Path::new(folder), &all)?;
+        all.extend(more);
     }
     Ok(all)
 }
@@ -295,10 +297,6 @@ fn expanded(text: &str, variables: &BTreeMap<String, String>) -> String {
 
 fn words(value: &str) -> impl Iterator<Item = &str> {
     value.split([' ', '\t', ',']).filter(|word| !word.is_empty())
-}
-
-fn is_yes(value: &str) -> bool {
-    ["1", "yes", "true", "on"].contains(&value.to_ascii_lowercase().as_str())
 }
 
 #[cfg(test)]
@@ -393,6 +391,37 @@ mod tests {
             section.contains("gpgkey=file:///k/gpg-pubkey-29b700a4.asc\nbaseurl=http://mirror.example/leap/repo/oss\n"),
             "{section}"
         );
+    }
+
+    /// As openSUSE-repos names the repositories of Leap 16.0 and Tumbleweed: no repository has a file.
+    #[test]
+    fn repositories_that_a_service_names_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let index = "<repoindex ttl=\"0\" disturl=\"http://mirror.example\" distver=\"${releasever}\">\n\
+            <repo url=\"%{disturl}/leap/%{distver}/oss/$basearch\" alias=\"repo-oss\" enabled=\"true\" priority=\"90\"\n\
+            gpgkey=\"%{disturl}/leap/%{distver}/oss/$basearch/repodata/repomd.xml.key\"/>\n\
+            <repo url=\"%{disturl}/debug\" alias=\"repo-oss-debug\" enabled=\"false\"/>\n</repoindex>\n";
+        for (path, text) in [
+            ("usr/share/zypp/local/service/openSUSE/repo/opensuse-leap16-repoindex.xml", index),
+            ("usr/lib/rpm/gnupg/keys/gpg-pubkey-29b700a4.asc", "the key"),
+        ] {
+            let path = dir.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let link = dir.path().join("usr/share/zypp/local/service/openSUSE/repo/repoindex.xml");
+        std::os::unix::fs::symlink("opensuse-leap16-repoindex.xml", link).unwrap();
+        let root = Root::new(dir.path()).unwrap();
+        let sources = Sources::of_system(&root, &super::super::ZYPPER, &fedora(&[])).unwrap();
+        assert_eq!(sources.ids(), ["openSUSE:repo-oss"]);
+        assert_eq!(
+            sources.repositories[0].section(Path::new("/k")),
+            "[openSUSE:repo-oss]\nname=openSUSE:repo-oss\nenabled=1\ngpgcheck=1\nrepo_gpgcheck=1\nmetadata_expire=never\n\
+            gpgkey=file:///k/gpg-pubkey-29b700a4.asc\nbaseurl=http://mirror.example/leap/${releasever}/oss/$basearch\n\
+            priority=90\n\n"
+        );
+        assert_eq!(addresses(&root, &super::super::ZYPPER).len(), 2, "a disabled one's address is a secret, too");
+        assert!(Sources::of_system(&root, &DNF, &fedora(&[])).is_err(), "dnf knows no services");
     }
 
     #[test]

@@ -1,4 +1,6 @@
 //! Checks that the container manager exists: a handler is not written for a manager that is not installed.
+//!
+//! Its configuration is no sign of it: Debian's `apt remove` leaves it behind.
 
 use super::super::{Exit, Failed};
 use model::component::Component;
@@ -18,7 +20,7 @@ pub(super) fn require_containerd(root: &Root, release: &Release) -> anyhow::Resu
     let signs: Vec<&str> = of_record
         .map(|manager| manager.path.as_str())
         .into_iter()
-        .chain(["/etc/containerd", "/run/containerd/containerd.sock"])
+        .chain(["/run/containerd/containerd.sock"])
         .collect();
     let hint = "install containerd first, or pass the version that will be installed with --containerd-version";
     require_program(root, "containerd", &signs, hint)
@@ -26,7 +28,7 @@ pub(super) fn require_containerd(root: &Root, release: &Release) -> anyhow::Resu
 
 /// Checks that CRI-O exists.
 pub(super) fn require_crio(root: &Root) -> anyhow::Result<()> {
-    require_program(root, "crio", &["/etc/crio", "/run/crio/crio.sock"], "install CRI-O first")
+    require_program(root, "crio", &["/run/crio/crio.sock"], "install CRI-O first")
 }
 
 /// Checks that a program exists, or another sign of it.
