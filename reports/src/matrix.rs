@@ -5,7 +5,9 @@ mod cell_report;
 pub use cell_report::{CellReport, RunKata};
 
 use crate::journal::{CellId, Journal, RunFilter};
-use crate::run::{CellFailure, CellRun, Conflict, Provenance, Run, RunEnding, TestRun, by_profile, fold, last_words};
+use crate::run::{
+    CellFailure, CellRun, Conflict, MERGED, Provenance, Run, RunEnding, TestRun, by_profile, fold, last_words,
+};
 use crate::verdict::agreement::{self, Repetition};
 use crate::verdict::{Evidence, Judgement, Requirements, judge, test_set};
 use jiff::Timestamp;
@@ -81,6 +83,11 @@ impl Matrix {
         for attempt in instances.flat_map(|instance| &mut instance.attempts) {
             attempt.artifacts.retain(|file| keep(file));
         }
+    }
+
+    /// Checks whether the results are of several runs, whose cells may be of different days.
+    pub(crate) fn is_merged(&self) -> bool {
+        self.run.starts_with(MERGED)
     }
 
     /// Returns the capabilities that are judged under a profile, in the order of the matrix: without those that have no

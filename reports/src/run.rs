@@ -20,6 +20,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use suites::outcome::Outcome;
 
+/// How the id of merged runs begins.
+pub(crate) const MERGED: &str = "merged-";
+
 /// The outcome of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {

@@ -315,7 +315,12 @@ fn cell<'m>(
         let entries = recorded.entries(matrix, report, profile);
         let known = known.remove(profile.as_str()).unwrap_or_default();
         let one = |capability: Capability, judgement: &'m Judgement| {
-            let found = entries.iter().find_map(|e| Some((*e, e.capabilities.get(&capability)?)));
+            let own = entries.iter().find_map(|e| Some((*e, e.capabilities.get(&capability)?)));
+            // What another environment has shown to work is no first verdict.
+            let is_news = base.is_none() && judgement.verdict == Verdict::Unsupported;
+            let is_judged = own.is_some_and(|(_, known)| known.verdict.is_decided());
+            let elsewhere = || recorded.supported_elsewhere(matrix, report, profile, capability);
+            let found = if is_news && !is_judged { elsewhere().or(own) } else { own };
             let (entry, recorded_capability) = found.unzip();
             let recorded = recorded_capability.map(|recorded_capability| recorded_capability.verdict);
             let recorded_causes = recorded_capability.map(VerifiedCapability::failures).unwrap_or_default();

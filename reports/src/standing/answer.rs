@@ -9,7 +9,8 @@
 //! - If the container is newer than the machine, capabilities that only a machine can show are not known yet with these
 //!   packages.
 //! - If the machine is newer than the container, the machine alone decides, and what it did not judge is not known yet.
-//! - If both have the same packages, the decisions of both count, and the machine outranks the container.
+//! - If both have the same packages, the decisions of both count, and the machine outranks the container, unless the
+//!   container failed later: a pass does not outlive a later failure ([`decided`]).
 //! - The packages of an entry without versions are unknown: if there are other entries, it vouches for nothing.
 //!
 //! With the same packages, results of the current tests outrank those of older tests, which were fewer or did less.
@@ -149,14 +150,24 @@ struct Evidence {
     workaround: Option<String>,
     /// The day of the run.
     day: Option<Date>,
+    /// The day by which it is earlier or later than another environment's: that of the whole run, whose cells are of
+    /// one time.
+    compared: Option<Date>,
     /// The day, if the evidence is the record's.
     recorded: Option<Date>,
 }
 
 impl Evidence {
     fn summary(&self) -> EvidenceSummary {
-        let Evidence { environment, verdict, is_newest, is_by_older_tests, .. } = *self;
-        EvidenceSummary { environment, verdict, is_newest, is_by_older_tests }
+        let Evidence { environment, verdict, is_newest, is_by_older_tests, compared: day, recorded, .. } = *self;
+        EvidenceSummary {
+            environment,
+            verdict,
+            is_newest,
+            is_by_older_tests,
+            day,
+            is_of_the_run: recorded.is_none(),
+        }
     }
 }
 
@@ -220,6 +231,10 @@ impl<'m> Standings<'m> {
                 blames: judgement.causes.iter().map(|cause| cause.component).collect(),
                 workaround: judgement.workaround.as_deref().map(without_preface),
                 day: cell.finished.map(day),
+                compared: match self.matrix.is_merged() {
+                    true => cell.finished.map(day),
+                    false => self.matrix.finished.map(day),
+                },
                 recorded: None,
             })
         });
@@ -317,6 +332,7 @@ fn recorded(sides: &Sides<'_>, entry: &VerifiedEntry, capability: Capability) ->
         blames: known.failures().iter().filter_map(|cause| cause.component).collect(),
         workaround: known.workaround.as_deref().map(without_preface),
         day: Some(entry.tested),
+        compared: Some(entry.tested),
         recorded: Some(entry.tested),
     })
 }

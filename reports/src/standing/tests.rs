@@ -294,6 +294,48 @@ fn the_record_of_another_environment_counts() {
     assert_eq!(answer(&container, &entries).words(), "not known yet: incomplete, 9 of 10 (vsock)");
 }
 
+/// Prevents a false yes and a silent regression: the record's machine passed, and today's container fails with the same
+/// packages.
+#[test]
+fn a_failure_stands_against_an_earlier_pass_of_another_environment() {
+    let broken = judged(&run(|t| (t == QMP).then(|| fail(Component::Qemu, "no reply"))));
+    let mut entries = recorded();
+    entries[0].environment = Environment::Vm;
+    entries[0].capabilities.insert(Capability::VmmVsock, plain(Verdict::Supported));
+    let day = entries[0].tested;
+    let known = answer(&broken, &entries);
+    assert_eq!(known.words(), format!("no: qmp (qemu) [record: vm {day}]"));
+    let standing = |entries: &[VerifiedEntry]| {
+        let compared = compared_with_record(&broken, entries);
+        let qmp = compared.of(0, "go-3.29", Capability::VmmQmp).unwrap();
+        (qmp.change, qmp.recorded, compared.exit_code())
+    };
+    let new_failure = (Change::NewFailure, Some(Verdict::Supported), 1);
+    assert_eq!(standing(&entries), new_failure);
+    let compared = compared_with_record(&broken, &entries);
+    let row = compared.changes().remove(0);
+    assert_eq!(row.words(), format!("new failure: vmm.qmp was supported ({day}), is unsupported"));
+    assert_eq!(row.packages(), "recorded in vm, else the same packages");
+    // An update may be the reason.
+    assert_eq!(standing(&[with_qemu(&entries[0], "1:10.0.1+ds-1", day)]), new_failure);
+    // A container that decided nothing is no excuse, and one that failed before is.
+    let container = |verdict| {
+        let capabilities = [(Capability::VmmQmp, plain(verdict))].into();
+        VerifiedEntry { environment: Environment::Container, capabilities, ..entries[0].clone() }
+    };
+    assert_eq!(standing(&[entries[0].clone(), container(Verdict::Untested)]), new_failure);
+    let both = [entries[0].clone(), container(Verdict::Unsupported)];
+    assert_eq!(standing(&both), (Change::Known, Some(Verdict::Unsupported), 0));
+    // The machine passed later than this run, or does not say that it works.
+    let later = VerifiedEntry { tested: day.tomorrow().unwrap(), ..entries[0].clone() };
+    assert_eq!(standing(&[later]), (Change::NewVerdict, None, 0));
+    for verdict in [Verdict::Unsupported, Verdict::Inconclusive, Verdict::Untested] {
+        let mut silent = entries[0].clone();
+        silent.capabilities.insert(Capability::VmmQmp, plain(verdict));
+        assert_eq!(standing(&[silent]), (Change::NewVerdict, None, 0), "{verdict}");
+    }
+}
+
 const QEMU: &str = "qemu-system-x86";
 
 /// The entry with another version of QEMU and another day.

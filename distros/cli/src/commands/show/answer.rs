@@ -1,7 +1,7 @@
 //! Whether Kata can run on a release according to its whole record, in one line per profile.
 //!
 //! The rule is that of the reports (`reports::standing::answer`): for each capability that Kata needs, the result with
-//! the newest packages counts, and among several environments the one that shows most.
+//! the newest packages counts, and among several environments the one that shows most, unless another one failed later.
 
 use super::named::named;
 use jiff::civil::Date;
@@ -89,8 +89,14 @@ pub(super) fn answer<'e>(entries: &'e [VerifiedEntry], profile: &Profile, manage
 fn evidence_on(entry: &VerifiedEntry, is_newest: bool, capability: Capability) -> Option<Evidence<'_>> {
     let known = entry.capabilities.get(&capability)?;
     let is_by_older_tests = !same_tests(&entry.test_set, test_set_of_today(), capability);
-    let summary =
-        EvidenceSummary { environment: entry.environment, verdict: known.verdict, is_newest, is_by_older_tests };
+    let summary = EvidenceSummary {
+        environment: entry.environment,
+        verdict: known.verdict,
+        is_newest,
+        is_by_older_tests,
+        day: Some(entry.tested),
+        is_of_the_run: false,
+    };
     Some(Evidence { entry, known, summary })
 }
 
@@ -170,6 +176,12 @@ mod tests {
         assert_eq!(answer(&both, Profile::find("go-3.32").unwrap(), PackageManager::Apt).rests_on.len(), count);
         let no = words(&[container.clone(), machine(Verdict::Unsupported, "1-1")]);
         assert_eq!(no, "no: vmm.vsock, vmm.net (emulated, vm 2026-11-18)");
+        // A later failure of the container stands against the machine's pass.
+        let failing = entry(&[(VSOCK, Some(Verdict::Unsupported))]);
+        let no = words(&[failing.clone(), machine(Verdict::Supported, "1-1")]);
+        assert_eq!(no, "no: vmm.vsock (qemu) (emulated, container 2026-11-19)");
+        let later = VerifiedEntry { tested: date(2026, 11, 20), ..machine(Verdict::Supported, "1-1") };
+        assert!(words(&[failing, later]).starts_with(&format!("yes, all {count} ")));
         // A pass with older packages proves nothing, and a failure with them stands.
         let outdated = words(&[container.clone(), machine(Verdict::Supported, "1-0")]);
         let expected =
