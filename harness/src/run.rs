@@ -142,6 +142,8 @@ pub const CLEANING: Duration = Duration::from_secs(60);
 pub enum RunEnd {
     /// All cells finished.
     Finished,
+    /// All cells finished, and Ctrl-C or SIGTERM came while the run cleaned up after them.
+    Dismissed,
     /// Ctrl-C or SIGTERM.
     Interrupted,
     /// The journal could not be written any more.
@@ -302,7 +304,8 @@ pub async fn run(
         // A signal already ends the process here: `end_at_next` was called above.
         cleaning.await;
     } else if let Some(given_up) = watched(cleaning, interrupts.first(), CLEANING, &progress).await {
-        (ended, until) = (RunEnd::Interrupted, Some(given_up));
+        // The journal says that the run finished, and so do its reports.
+        (ended, until) = (RunEnd::Dismissed, Some(given_up));
     }
     drop(folder);
     Ok((ended, until.map_or(CLEANING, time_until)))

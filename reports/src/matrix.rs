@@ -63,6 +63,8 @@ pub struct Matrix {
     pub cells: Vec<CellReport>,
     /// Conflicts between runs that were merged.
     pub conflicts: Vec<Conflict>,
+    /// The mirrors that could not be asked what is stale, so that cells may be missing, each with the reason.
+    pub unasked: Vec<String>,
 }
 
 /// A report's description of a profile.
@@ -131,6 +133,7 @@ pub fn matrix_beside(journal: &Journal, catalogue: &[Test], profiles: &[Profile]
         order,
         profiles: _,
         conflicts,
+        unasked,
     } = run;
     let requirements: Vec<Requirements<'_>> = requested.iter().map(|p| Requirements::new(catalogue, p)).collect();
     // The records hold nothing about candidates.
@@ -168,6 +171,7 @@ pub fn matrix_beside(journal: &Journal, catalogue: &[Test], profiles: &[Profile]
         unknown_profiles,
         cells,
         conflicts,
+        unasked,
     }
 }
 

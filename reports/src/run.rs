@@ -58,6 +58,8 @@ pub struct Run {
     pub order: Vec<CellId>,
     /// Conflicts between runs that were merged.
     pub conflicts: Vec<Conflict>,
+    /// The mirrors that could not be asked what is stale, so that cells may be missing, each with the reason.
+    pub unasked: Vec<String>,
 }
 
 /// A conflict between merged runs in a cell.

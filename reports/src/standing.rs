@@ -46,7 +46,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Capability;
 
 /// The exit code of a run that was interrupted, regardless of its results.
-const INTERRUPTED: u8 = 130;
+pub const INTERRUPTED: u8 = 130;
 
 /// A run compared with the record.
 #[derive(Debug, Clone)]
@@ -175,6 +175,9 @@ impl<'m> Standings<'m> {
         }
         for profile in &self.matrix.unknown_profiles {
             all.push(("profile", format!("profile {profile} is unknown to this version and not judged")));
+        }
+        if !self.matrix.unasked.is_empty() {
+            all.push(("stale", self.matrix.unasked.join("; ")));
         }
         let mut refused: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for conflict in self.matrix.conflicts.iter().filter(|conflict| conflict.refused) {

@@ -40,6 +40,7 @@ pub fn fold(journal: &Journal) -> Run {
         cells: BTreeMap::new(),
         order: Vec::new(),
         conflicts: Vec::new(),
+        unasked: Vec::new(),
     };
     let mut folding: BTreeMap<CellId, Folding> = BTreeMap::new();
     // The journal is of the oldest schema until it states one.
@@ -93,6 +94,7 @@ pub fn fold(journal: &Journal) -> Run {
                     run.filter = filter.clone().or(run.filter);
                 }
                 run.repeat = run.repeat.max(facts.repeat);
+                extend(&mut run.unasked, facts.unasked.iter().map(|words| redactor.line(words)));
                 // The statements count even if somebody removed a flag.
                 stated = Stated::of(options, argv);
                 run.candidate |= *candidate || stated.candidate;

@@ -160,6 +160,20 @@ fn a_run_without_an_end_is_unjudged() {
     assert_eq!(standings(&judged(&maker)).effect().exit_code(), 3);
 }
 
+/// The process ends with 3, and every report has to say the same.
+#[test]
+fn a_mirror_that_could_not_be_asked_makes_the_run_unjudged() {
+    let mut maker = run(|_| None);
+    let why = "debian:12: the mirror could not be checked: no answer";
+    if let crate::journal::Event::RunStarted { facts, .. } = &mut maker.journal.entries[0].event {
+        *facts = Some(crate::journal::RunFacts { unasked: vec![why.to_owned()], ..Default::default() });
+    }
+    let (matrix, entries) = (judged(&maker), recorded());
+    let compared = compared_with_record(&matrix, &entries);
+    assert_eq!((compared.exit_code(), compared.not_judged()), (3, vec![why.to_owned()]));
+    assert!(crate::views::markdown::render(&compared).contains(why));
+}
+
 #[test]
 fn vsock_is_optional_only_where_the_environment_lacks_it() {
     let skipped = judgement(Verdict::Untested, 0);
