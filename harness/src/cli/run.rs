@@ -107,8 +107,8 @@ fn go(resolved: &ResolvedRun, database: &Database, unasked: &[String]) -> anyhow
             Err(e) => tell(format_args!("warning: blame: {}", redact(&format!("{e:#}")))),
         }
     }
-    // The journal has everything that decides, also that a run was interrupted or has no end: the process's exit code is
-    // the one in its reports.
+    // The journal has everything that decides, also that a run was interrupted or has no end: the process's exit code
+    // is the one in its reports.
     Ok(report::exit(&standings))
 }
 

@@ -20,8 +20,8 @@ pub struct RunFacts {
     pub has_callers_image: bool,
     /// Whether the run was `--strict`: its exit code had to demand that everything required is supported.
     pub strict: bool,
-    /// The mirrors that could not be asked which recorded entries are stale (`--stale`), with the reason: the run may lack
-    /// cells.
+    /// The mirrors that could not be asked which recorded entries are stale (`--stale`), with the reason: the run may
+    /// lack cells.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unasked: Vec<String>,
 }
