@@ -28,7 +28,7 @@ pub(crate) fn legend() -> String {
 
 /// Maximum size of the file, in bytes: GitHub shows no step summary of more than 1 MiB, and a step may write more than
 /// this file.
-const MAX: usize = 1_000_000;
+pub(crate) const MAX: usize = 1_000_000;
 
 /// Parts that are left out if the file would be too long, in this order.
 const DETAILS: &[&str] = &["notes", "evidence", "causes", "tables of capabilities", LATER_CHANGES];
