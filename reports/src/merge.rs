@@ -6,8 +6,8 @@
 //! - Copies of one run become one run with all events that any copy has. If two copies contradict each other about an
 //!   attempt, the copy with more events counts, and the conflict is named.
 //! - A cell of several runs gets the attempts of all of them, the later after the earlier, if they rest on the same
-//!   basis, package versions, kernel, candidates, vouching and tests. Otherwise only the run that ended last counts, and
-//!   the conflict is named.
+//!   basis, package versions, kernel, candidates, vouching and tests. Otherwise only the run that ended last counts,
+//!   and the conflict is named.
 //! - A run that did not get as far as the facts about a cell is ignored if another run did.
 //! - A run that cannot count at all is left out, and is a conflict in each of its cells.
 //!

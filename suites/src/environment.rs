@@ -264,7 +264,7 @@ pub trait Machine {
     fn guest_cid(&self) -> Option<u32>;
     /// Kills QEMU (SIGKILL).
     fn kill_vmm(&mut self) -> Result<(), Stop>;
-    /// Waits for virtiofsd to end by itself after QEMU has ended; longer for a guest that is emulated twice over, as its
-    /// other deadlines are.
+    /// Waits for virtiofsd to end by itself after QEMU has ended; longer for a guest that is emulated twice over, as
+    /// its other deadlines are.
     fn wait_for_daemon(&mut self, deadline: Duration) -> Result<(), Stop>;
 }

@@ -225,6 +225,13 @@ fn the_record_alone_gives_an_answer() {
         entries[0].capabilities.insert(capability, VerifiedCapability::plain(Verdict::Supported));
     }
     assert_eq!(words(&entries), "yes, all 12");
+    // What Kata does not need has a column in the overview, and a ✗ there is told.
+    for (verdict, expected) in
+        [(Verdict::Unsupported, "yes, all 12; optional: no image.nvdimm"), (Verdict::Supported, "yes, all 12")]
+    {
+        entries[0].capabilities.insert(Capability::VmmImageNvdimm, VerifiedCapability::plain(verdict));
+        assert_eq!(words(&entries), expected);
+    }
     let daemon = VerifiedCause::new(Component::Virtiofsd, "it ends");
     let daemon = VerifiedCapability { causes: vec![daemon], ..plain(Verdict::Unsupported) };
     entries[0].capabilities.insert(Capability::FsVirtioFs, daemon);
