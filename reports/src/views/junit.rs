@@ -46,9 +46,9 @@ pub struct RunFiles<'a> {
 
 /// Renders a run as JUnit XML: the files' names and texts.
 ///
-/// Tests of the catalogue that apply to the profile, the cell's environment and its architecture but never ran are shown
-/// as skipped, unless the run was filtered; tests that do not apply are left out, because readers who count skipped
-/// tests look for gaps.
+/// Tests of the catalogue that apply to the profile, the cell's environment and its architecture but never ran are
+/// shown as skipped, unless the run was filtered; tests that do not apply are left out, because readers who count
+/// skipped tests look for gaps.
 ///
 /// # Errors
 /// If the XML cannot be serialised, which no input is known to cause.

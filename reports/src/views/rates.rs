@@ -22,7 +22,7 @@ pub(crate) struct Rate {
 }
 
 impl Rate {
-    /// Returns the rate of a test that was repeated (`--repeat`); `None` if it was not, or if no attempt shows anything.
+    /// Returns the rate of a test that was repeated (`--repeat`); `None` if it was not, or if no attempt has a result.
     pub(crate) fn of(matrix: &Matrix, instance: &TestRun) -> Option<Rate> {
         matrix.repeat?;
         Some(of(instance.attempts.iter().map(|attempt| &attempt.outcome))).filter(|rate| *rate != Rate::default())
