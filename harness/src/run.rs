@@ -133,7 +133,7 @@ const ENGINE: Duration = Duration::from_secs(120);
 /// The part of [`CLEANING`] that is reserved for the engine, however long the tests of an interrupted run take to end.
 const ENGINE_AT_LEAST: Duration = Duration::from_secs(15);
 
-/// Time that the processes of a run may take to end after it: removing an image's tree, or trying KVM for half a minute.
+/// Time that the processes of a run may take to end after it: removing an image's tree, or trying KVM, half a minute.
 pub const CLEANING: Duration = Duration::from_secs(60);
 
 /// The way in which a run ended.

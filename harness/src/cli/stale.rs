@@ -393,7 +393,7 @@ mod tests {
         assert_eq!(of(&[RecordedEntry { unknown: Some("no answer".to_owned()), ..old() }], true), (cell(), false));
         assert_eq!(of(&[old(), lost()], false), (Vec::new(), false), "nobody asked for it");
         // Kata's own results need a Kata that is brought along.
-        let katas = |row| RecordedEntry { kata: Some("3.32.0".to_owned()), ..row };
+        let katas = |row: RecordedEntry| RecordedEntry { kata: Some("3.32.0".to_owned()), ..row };
         assert_eq!(of(&[katas(old()), katas(lost())], true), (Vec::new(), false));
         assert_eq!(text(&[katas(old())]), "debian:13 vm, Kata 3.32.0: stale or unknown\n  31 days old [go-3.32]\n");
     }

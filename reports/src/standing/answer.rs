@@ -169,14 +169,7 @@ struct Evidence {
 impl Evidence {
     fn summary(&self) -> EvidenceSummary {
         let Evidence { environment, verdict, is_newest, is_by_older_tests, compared: day, recorded, .. } = *self;
-        EvidenceSummary {
-            environment,
-            verdict,
-            is_newest,
-            is_by_older_tests,
-            day,
-            is_of_the_run: recorded.is_none(),
-        }
+        EvidenceSummary { environment, verdict, is_newest, is_by_older_tests, day, is_of_the_run: recorded.is_none() }
     }
 }
 
