@@ -30,9 +30,9 @@ pub const TIMES: u32 = 2;
 pub enum Seen {
     /// All attempts passed.
     Passed,
-    /// All attempts failed; with the signature of the last failure.
+    /// All attempts failed, in the same way.
     Failed {
-        /// Signature of the last failure.
+        /// Signature of the failures.
         signature: String,
     },
     /// Some attempts passed and some failed.
@@ -49,7 +49,7 @@ pub enum Seen {
 impl Seen {
     /// Combines the outcomes of attempts.
     pub fn of<'a>(attempts: impl IntoIterator<Item = &'a Outcome>) -> Seen {
-        let (mut passed, mut failed, mut other) = (0, Vec::new(), None);
+        let (mut passed, mut failed, mut other, mut unjudged) = (0, Vec::<String>::new(), None, 0);
         for outcome in attempts {
             match outcome {
                 Outcome::Pass => passed += 1,
@@ -58,17 +58,23 @@ impl Seen {
                 Outcome::Blocked { by } => other = Some(format!("blocked by {by}")),
                 Outcome::Error { message } => other = Some(message.clone()),
             }
+            unjudged += usize::from(!matches!(outcome, Outcome::Pass | Outcome::Fail(_)));
         }
+        let of = passed + failed.len();
         match (passed, failed.pop(), other) {
-            (0, Some(signature), _) => Seen::Failed { signature },
+            (0, Some(_), Some(why)) => Seen::Unjudged(format!("it failed {of} of {} times: {why}", of + unjudged)),
+            (0, Some(signature), None) => match failed.iter().find(|one| **one != signature) {
+                None => Seen::Failed { signature },
+                Some(one) => Seen::Unjudged(format!("it failed in several ways: {one}, {signature}")),
+            },
             (0, None, why) => Seen::Unjudged(why.unwrap_or_else(|| "it never ran".to_owned())),
-            (passed, Some(_), _) => Seen::Sometimes { passed, of: passed + failed.len() + 1 },
+            (passed, Some(_), _) => Seen::Sometimes { passed, of },
             (_, None, Some(why)) => Seen::Unjudged(why),
             (_, None, None) => Seen::Passed,
         }
     }
 
-    /// Checks whether all attempts failed, which proves that the swap changes nothing.
+    /// Checks whether all attempts failed in the same way, which proves that the swap changes nothing.
     fn is_failure(&self) -> bool {
         match self {
             Seen::Failed { .. } => true,
@@ -355,8 +361,11 @@ mod tests {
         for (attempts, expected) in [
             (vec![], unjudged("it never ran")),
             (vec![Outcome::Pass, Outcome::Pass], Seen::Passed),
-            (vec![fail("a"), fail("s")], failed()),
-            (vec![fail("s"), error()], failed()),
+            (vec![fail("s"), fail("s")], failed()),
+            // What failed in another way, or could not be judged once, is no repetition.
+            (vec![fail("a"), fail("s")], unjudged("it failed in several ways: a, s")),
+            (vec![error(), fail("s")], unjudged("it failed 1 of 2 times: the line ended")),
+            (vec![fail("s"), error()], unjudged("it failed 1 of 2 times: the line ended")),
             (vec![Outcome::Pass, fail("s"), fail("s")], Seen::Sometimes { passed: 1, of: 3 }),
             // One pass is not enough if the other attempt could not be judged.
             (vec![Outcome::Pass, error()], unjudged("the line ended")),

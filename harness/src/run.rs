@@ -133,8 +133,7 @@ const ENGINE: Duration = Duration::from_secs(120);
 /// The part of [`CLEANING`] that is reserved for the engine, however long the tests of an interrupted run take to end.
 const ENGINE_AT_LEAST: Duration = Duration::from_secs(15);
 
-/// Time that the processes of a run may take to end after the run. Making an image ends its programs and removes its
-/// tree; trying KVM takes half a minute.
+/// Time that the processes of a run may take to end after it: removing an image's tree, or trying KVM, half a minute.
 pub const CLEANING: Duration = Duration::from_secs(60);
 
 /// The way in which a run ended.
@@ -142,6 +141,8 @@ pub const CLEANING: Duration = Duration::from_secs(60);
 pub enum RunEnd {
     /// All cells finished.
     Finished,
+    /// All cells finished, and Ctrl-C or SIGTERM came while the run cleaned up after them.
+    Dismissed,
     /// Ctrl-C or SIGTERM.
     Interrupted,
     /// The journal could not be written any more.
@@ -161,8 +162,7 @@ pub async fn run(
     progress: Progress,
     interrupted: i32,
 ) -> anyhow::Result<(RunEnd, Duration)> {
-    // The id is this process's, not the run's: leftovers of a killed process are swept by that process's id, even if
-    // its run is resumed.
+    // The process's id, not the run's: leftovers of a killed process are swept by it, even if the run is resumed.
     let process = format!("{:x}-{}", jiff::Timestamp::now().as_millisecond(), std::process::id());
     let cache = images::cache::id(&request.images.cache)?;
     let lock = RunLock::take(&request.locks, &process)
@@ -302,7 +302,7 @@ pub async fn run(
         // A signal already ends the process here: `end_at_next` was called above.
         cleaning.await;
     } else if let Some(given_up) = watched(cleaning, interrupts.first(), CLEANING, &progress).await {
-        (ended, until) = (RunEnd::Interrupted, Some(given_up));
+        (ended, until) = (RunEnd::Dismissed, Some(given_up));
     }
     drop(folder);
     Ok((ended, until.map_or(CLEANING, time_until)))

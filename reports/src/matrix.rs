@@ -5,7 +5,9 @@ mod cell_report;
 pub use cell_report::{CellReport, RunKata};
 
 use crate::journal::{CellId, Journal, RunFilter};
-use crate::run::{CellFailure, CellRun, Conflict, Provenance, Run, RunEnding, TestRun, by_profile, fold, last_words};
+use crate::run::{
+    CellFailure, CellRun, Conflict, MERGED, Provenance, Run, RunEnding, TestRun, by_profile, fold, last_words,
+};
 use crate::verdict::agreement::{self, Repetition};
 use crate::verdict::{Evidence, Judgement, Requirements, judge, test_set};
 use jiff::Timestamp;
@@ -61,6 +63,8 @@ pub struct Matrix {
     pub cells: Vec<CellReport>,
     /// Conflicts between runs that were merged.
     pub conflicts: Vec<Conflict>,
+    /// The mirrors that could not be asked what is stale, so that cells may be missing, each with the reason.
+    pub unasked: Vec<String>,
 }
 
 /// A report's description of a profile.
@@ -81,6 +85,11 @@ impl Matrix {
         for attempt in instances.flat_map(|instance| &mut instance.attempts) {
             attempt.artifacts.retain(|file| keep(file));
         }
+    }
+
+    /// Checks whether the results are of several runs, whose cells may be of different days.
+    pub(crate) fn is_merged(&self) -> bool {
+        self.run.starts_with(MERGED)
     }
 
     /// Returns the capabilities that are judged under a profile, in the order of the matrix: without those that have no
@@ -124,6 +133,7 @@ pub fn matrix_beside(journal: &Journal, catalogue: &[Test], profiles: &[Profile]
         order,
         profiles: _,
         conflicts,
+        unasked,
     } = run;
     let requirements: Vec<Requirements<'_>> = requested.iter().map(|p| Requirements::new(catalogue, p)).collect();
     // The records hold nothing about candidates.
@@ -161,6 +171,7 @@ pub fn matrix_beside(journal: &Journal, catalogue: &[Test], profiles: &[Profile]
         unknown_profiles,
         cells,
         conflicts,
+        unasked,
     }
 }
 

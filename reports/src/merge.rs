@@ -6,8 +6,8 @@
 //! - Copies of one run become one run with all events that any copy has. If two copies contradict each other about an
 //!   attempt, the copy with more events counts, and the conflict is named.
 //! - A cell of several runs gets the attempts of all of them, the later after the earlier, if they rest on the same
-//!   basis, package versions, kernel, candidates and vouching. Otherwise only the run that ended last counts, and the
-//!   conflict is named.
+//!   basis, package versions, kernel, candidates, vouching and tests. Otherwise only the run that ended last counts,
+//!   and the conflict is named.
 //! - A run that did not get as far as the facts about a cell is ignored if another run did.
 //! - A run that cannot count at all is left out, and is a conflict in each of its cells.
 //!
@@ -211,6 +211,10 @@ struct Basics {
     candidates: BTreeMap<Component, Candidate>,
     candidate: bool,
     shaped: bool,
+    /// The digest of the tests' requirements; empty in older journals.
+    catalogue: String,
+    /// The commit that the program was built from.
+    commit: String,
     /// When the cell's last event was.
     last: Option<Timestamp>,
 }
@@ -235,6 +239,14 @@ impl Basics {
         ] {
             if differ {
                 all.push(what.to_owned());
+            }
+        }
+        // Programs of two commits with the same tests add up.
+        if self.catalogue != other.catalogue {
+            let named = |text: &str| if text.is_empty() { "unknown".to_owned() } else { text.to_owned() };
+            all.push(format!("sets of tests {} and {}", named(&self.catalogue), named(&other.catalogue)));
+            if self.commit != other.commit {
+                all.push(format!("commits {} and {}", named(&self.commit), named(&other.commit)));
             }
         }
         all
@@ -288,6 +300,7 @@ fn basics(entries: &mut Vec<JournalEntry>) -> BTreeMap<CellId, Basics> {
     *entries = journal.entries;
     for (cell, basics) in &mut all {
         (basics.candidate, basics.shaped) = (run.candidate, run.shaped);
+        (basics.catalogue, basics.commit) = (run.provenance.catalogue.clone(), run.provenance.commit.clone());
         let Some(facts) = run.cells.remove(cell).and_then(|cell| cell.facts) else { continue };
         basics.basis = Some(facts.basis);
         (basics.versions, basics.candidates, basics.kernel) = (facts.versions, facts.candidates, facts.kernel);

@@ -21,6 +21,9 @@ use std::fmt::Write as _;
 const MOST_ANNOTATIONS: usize = 10;
 /// Maximum size of an annotation, in bytes.
 const ANNOTATION: usize = 500;
+/// Maximum size of the summary, in bytes: GitHub takes 1 MiB from a step, and `matrix.md`, which is at most
+/// [`MAX`](crate::views::markdown::MAX), follows in the same step.
+const SUMMARY: usize = 40_000;
 /// Maximum of issues of one run, so that the file remains acceptable; its reader decides how many are opened.
 const MOST_ISSUES: usize = 400;
 /// Maximum size of a signature in an issue's title, in bytes.
@@ -162,21 +165,35 @@ impl<'s, 'm> Pipeline<'s, 'm> {
     }
 
     /// Returns the gaps as Markdown; `matrix.md`, which follows it, has the changes and everything else.
+    ///
+    /// Of a summary that would be too long, the last gaps are left out and counted; those that turn the pipeline red
+    /// come first.
     pub fn summary(&self) -> String {
         let mut out = String::new();
         let (all, lacking) = (self.planned.len(), self.unjudged());
         let _ = writeln!(out, "**{} of {all} planned cells were judged.**\n", all - lacking);
-        for unread in &self.unread {
-            let _ = writeln!(out, "- ✗ {UNREAD}: {}", escape(&one_line(unread, ANNOTATION)));
-        }
-        for (cell, gap) in &self.gaps {
+        let short = |text: &str| escape(&one_line(text, ANNOTATION));
+        let unread = self.unread.iter().map(|unread| format!("- ✗ {UNREAD}: {}\n", short(unread)));
+        let (missing, others): (Vec<_>, Vec<_>) = self.gaps.iter().partition(|(_, gap)| **gap == Gap::Missing);
+        let gaps = missing.into_iter().chain(others).map(|(cell, gap)| {
             let cell = escape(&cell.to_string());
-            let short = |text: &str| escape(&one_line(text, ANNOTATION));
-            let _ = match gap {
-                Gap::Missing => writeln!(out, "- ✗ {cell}: {MISSING}"),
-                Gap::Unjudged(why) => writeln!(out, "- ? {cell}: {}; {STAYS}", short(why)),
-                Gap::Optional(what) => writeln!(out, "- – {cell}: {OPTIONAL}: {}; {STAYS}", short(what)),
-            };
+            match gap {
+                Gap::Missing => format!("- ✗ {cell}: {MISSING}\n"),
+                Gap::Unjudged(why) => format!("- ? {cell}: {}; {STAYS}\n", short(why)),
+                Gap::Optional(what) => format!("- – {cell}: {OPTIONAL}: {}; {STAYS}\n", short(what)),
+            }
+        });
+        let lines: Vec<String> = unread.chain(gaps).collect();
+        let mut left_out = 0;
+        for line in &lines {
+            if left_out > 0 || out.len() + line.len() > SUMMARY {
+                left_out += 1;
+            } else {
+                out.push_str(line);
+            }
+        }
+        if left_out > 0 {
+            let _ = writeln!(out, "- ! {left_out} more are left out here: the reports of the cells have them");
         }
         let signatures = self.new_causes().len();
         if signatures > MOST_ISSUES {

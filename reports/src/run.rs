@@ -20,6 +20,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use suites::outcome::Outcome;
 
+/// How the id of merged runs begins.
+pub(crate) const MERGED: &str = "merged-";
+
 /// The outcome of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
@@ -55,6 +58,8 @@ pub struct Run {
     pub order: Vec<CellId>,
     /// Conflicts between runs that were merged.
     pub conflicts: Vec<Conflict>,
+    /// The mirrors that could not be asked what is stale, so that cells may be missing, each with the reason.
+    pub unasked: Vec<String>,
 }
 
 /// A conflict between merged runs in a cell.

@@ -46,7 +46,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Capability;
 
 /// The exit code of a run that was interrupted, regardless of its results.
-const INTERRUPTED: u8 = 130;
+pub const INTERRUPTED: u8 = 130;
 
 /// A run compared with the record.
 #[derive(Debug, Clone)]
@@ -175,6 +175,9 @@ impl<'m> Standings<'m> {
         }
         for profile in &self.matrix.unknown_profiles {
             all.push(("profile", format!("profile {profile} is unknown to this version and not judged")));
+        }
+        if !self.matrix.unasked.is_empty() {
+            all.push(("stale", self.matrix.unasked.join("; ")));
         }
         let mut refused: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for conflict in self.matrix.conflicts.iter().filter(|conflict| conflict.refused) {
@@ -315,7 +318,12 @@ fn cell<'m>(
         let entries = recorded.entries(matrix, report, profile);
         let known = known.remove(profile.as_str()).unwrap_or_default();
         let one = |capability: Capability, judgement: &'m Judgement| {
-            let found = entries.iter().find_map(|e| Some((*e, e.capabilities.get(&capability)?)));
+            let own = entries.iter().find_map(|e| Some((*e, e.capabilities.get(&capability)?)));
+            // What another environment has shown to work is no first verdict.
+            let is_news = base.is_none() && judgement.verdict == Verdict::Unsupported;
+            let is_judged = own.is_some_and(|(_, known)| known.verdict.is_decided());
+            let elsewhere = || recorded.supported_elsewhere(matrix, report, profile, capability);
+            let found = if is_news && !is_judged { elsewhere().or(own) } else { own };
             let (entry, recorded_capability) = found.unzip();
             let recorded = recorded_capability.map(|recorded_capability| recorded_capability.verdict);
             let recorded_causes = recorded_capability.map(VerifiedCapability::failures).unwrap_or_default();

@@ -34,7 +34,7 @@ use crate::journal::Candidate;
 use crate::signature::without_varying;
 use model::environment::Environment;
 use model::test_id::TestId;
-use model::verified::{Basis, Verdict};
+use model::verified::{Basis, Verdict, WITH_CANDIDATES};
 use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::{Area, Capability};
 use suites::catalogue::Test;
@@ -105,9 +105,6 @@ pub enum ReasonSource {
     /// No test exists.
     Catalogue,
 }
-
-/// Prefix of a workaround that consists of components in place of the distro's own.
-pub(crate) const WITH_CANDIDATES: &str = "with candidates: ";
 
 /// The reason for a test of which nothing is known.
 pub(crate) const NEVER_RAN: &str = "never ran";

@@ -204,6 +204,10 @@ pub trait Daemon {
     fn log(&self) -> String;
     /// Waits until the daemon has ended and describes its end; `None` if the daemon outlives `deadline`.
     fn wait(&mut self, deadline: Duration) -> Option<String>;
+    /// Returns the time that the daemon may take to get ready, which depends on where it runs.
+    fn deadline(&self) -> Duration;
+    /// Checks whether the daemon has its socket.
+    fn listens(&self) -> bool;
     /// Returns the last lines of the daemon's log, for a message.
     fn last_lines(&self) -> String {
         let log = self.log();
@@ -262,6 +266,7 @@ pub trait Machine {
     fn guest_cid(&self) -> Option<u32>;
     /// Kills QEMU (SIGKILL).
     fn kill_vmm(&mut self) -> Result<(), Stop>;
-    /// Waits for virtiofsd to end by itself after QEMU has ended.
+    /// Waits for virtiofsd to end by itself after QEMU has ended; longer for a guest that is emulated twice over, as
+    /// its other deadlines are.
     fn wait_for_daemon(&mut self, deadline: Duration) -> Result<(), Stop>;
 }

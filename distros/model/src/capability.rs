@@ -564,6 +564,11 @@ impl Capability {
         matches!(self.tier(), Tier::Required | Tier::IfProvided)
     }
 
+    /// Whether the overview has a column for the capability although Kata runs without it.
+    pub fn is_shown_beside(self) -> bool {
+        self.tier() == Tier::Shown
+    }
+
     /// Whether the capability is only looked up in a list: its verdict is `offered` at best.
     pub fn is_only_listed(self) -> bool {
         self.tier() == Tier::Listed

@@ -187,6 +187,9 @@ pub struct VerifiedCapability {
     pub workaround: Option<String>,
 }
 
+/// Prefix of a workaround that consists of components in place of the distro's own.
+pub const WITH_CANDIDATES: &str = "with candidates: ";
+
 impl VerifiedCapability {
     /// Creates a verdict without details.
     pub fn plain(verdict: Verdict) -> Self {

@@ -204,7 +204,7 @@ async fn examine_case(
         let request = request::request(&arguments, database)?;
         match bring_up(request, true, progress).await?.0 {
             RunEnd::Finished => {}
-            RunEnd::Interrupted => return Ok(Ended::Interrupted),
+            RunEnd::Interrupted | RunEnd::Dismissed => return Ok(Ended::Interrupted),
             RunEnd::Broken => anyhow::bail!("the journal in {} could not be written completely", out.display()),
         }
         let matrix = report::judged(&out, Profile::all(), Some(database))?;

@@ -9,8 +9,7 @@ use model::profile::Profile;
 use model::record::Record;
 use reports::journal::Journal;
 use reports::matrix::Matrix;
-use reports::run::RunEnding;
-use reports::standing::{Effect, Standings};
+use reports::standing::{Effect, INTERRUPTED, Standings};
 use reports::views::rates::rates;
 use reports::views::side_by_side::side_by_side;
 use std::io::IsTerminal as _;
@@ -41,15 +40,15 @@ pub(super) fn reports_of(
     write(&standings, database, folder)?;
     print(&standings, format)?;
     tell(format_args!("reports: {}", folder.display()));
-    Ok(match matrix.ending {
-        RunEnding::Interrupted => Exit::Interrupted,
-        RunEnding::Finished | RunEnding::Killed => exit(&standings),
-    })
+    Ok(exit(&standings))
 }
 
-/// Returns the exit code of a finished run.
+/// Returns the exit code of a run: the one that its reports state.
 pub(super) fn exit(standings: &Standings<'_>) -> Exit {
-    exit_of(standings.effect())
+    match standings.exit_code() {
+        INTERRUPTED => Exit::Interrupted,
+        _ => exit_of(standings.effect()),
+    }
 }
 
 /// Returns the exit code for an effect.

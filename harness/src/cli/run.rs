@@ -16,35 +16,34 @@ use reports::views::closing::closing;
 pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
     let database = records::database(arguments.records.as_deref())?;
     if !arguments.stale {
-        return go(&resolved::of_arguments(arguments)?, &database);
+        return go(&resolved::of_arguments(arguments)?, &database, &[]);
     }
-    let StaleCells { cells, is_unknown } = stale::cells(arguments, &database)?;
-    let ended = match cells.is_empty() {
-        false => go(&resolved::of_chosen(arguments, &cells), &database)?,
-        true => {
-            let known = if is_unknown { "no entry is known to be stale" } else { "nothing is stale" };
-            tell(format_args!("{known}: nothing to run"));
-            Exit::AsRecorded
-        }
-    };
-    Ok(with_unknown(ended, is_unknown))
+    let StaleCells { cells, unasked } = stale::cells(arguments, &database)?;
+    if !cells.is_empty() {
+        // The journal says what could not be asked, so that the reports and the exit code agree.
+        return go(&resolved::of_chosen(arguments, &cells), &database, &unasked);
+    }
+    let known = if unasked.is_empty() { "nothing is stale" } else { "no entry is known to be stale" };
+    tell(format_args!("{known}: nothing to run"));
+    Ok(without_cells(&unasked))
 }
 
-/// Adjusts the exit code if a mirror could not be asked for stale packages, as `stale` does.
-fn with_unknown(ended: Exit, is_unknown: bool) -> Exit {
-    if is_unknown && ended == Exit::AsRecorded { Exit::Infrastructure } else { ended }
+/// Returns the exit code if nothing is known to be stale, as that of `stale`.
+fn without_cells(unasked: &[String]) -> Exit {
+    if unasked.is_empty() { Exit::AsRecorded } else { Exit::Infrastructure }
 }
 
 /// Runs again the tests that did not pass in another run, or have no result there.
 pub(super) fn rerun(arguments: &RerunArguments) -> anyhow::Result<Exit> {
     let database = records::database(arguments.options.records.as_deref())?;
-    go(&resolved::of_rerun(arguments)?, &database)
+    go(&resolved::of_rerun(arguments)?, &database, &[])
 }
 
-/// Runs what the arguments request.
-fn go(resolved: &ResolvedRun, database: &Database) -> anyhow::Result<Exit> {
+/// Runs what the arguments request; `unasked` says which mirrors could not be asked what is stale.
+fn go(resolved: &ResolvedRun, database: &Database, unasked: &[String]) -> anyhow::Result<Exit> {
     let arguments = &resolved.arguments;
-    let request = resolved.request(database)?;
+    let mut request = resolved.request(database)?;
+    request.facts.unasked = unasked.to_vec();
     let records = arguments.write_back.then(|| records::folder(arguments.records.as_deref())).transpose()?;
     let progress = Progress::new();
     progress.expect(times::minutes(&request, arguments.cells.as_deref(), &arguments.times_of)?);
@@ -77,7 +76,7 @@ fn go(resolved: &ResolvedRun, database: &Database) -> anyhow::Result<Exit> {
     if !out.join(reports::journal::FILE).exists() {
         // The base run did not finish.
         tell(format_args!("journal of the base run: {}", out.join(base::FOLDER).display()));
-        return Ok(exit(ended).unwrap_or(Exit::Infrastructure));
+        return Ok(without_run(ended));
     }
     let matrix = report::judged(&out, &profiles, Some(database))?;
     let before = base::below(&out)?;
@@ -95,23 +94,29 @@ fn go(resolved: &ResolvedRun, database: &Database) -> anyhow::Result<Exit> {
     if let Some(folder) = records {
         records::write_back(&standings, database, &folder)?;
     }
-    let ended = match arguments.blame && ended == RunEnd::Finished {
-        true => blame::new_failures(&standings, arguments, &out, database).unwrap_or_else(|e| {
-            // The run's own findings remain valid.
-            tell(format_args!("warning: blame: {}", redact(&format!("{e:#}"))));
-            RunEnd::Finished
-        }),
-        false => ended,
-    };
-    Ok(exit(ended).unwrap_or_else(|| report::exit(&standings)))
+    if ended == RunEnd::Dismissed {
+        tell("note: a signal came after the last test: the exit code is that of the results");
+    }
+    // The run's own findings remain valid, however the search for the component at fault ends.
+    if arguments.blame && ended == RunEnd::Finished {
+        match blame::new_failures(&standings, arguments, &out, database) {
+            Ok(RunEnd::Finished) => {}
+            Ok(RunEnd::Interrupted | RunEnd::Dismissed | RunEnd::Broken) => {
+                tell("note: blame was interrupted: the exit code is that of the run's results");
+            }
+            Err(e) => tell(format_args!("warning: blame: {}", redact(&format!("{e:#}")))),
+        }
+    }
+    // The journal has everything that decides, also that a run was interrupted or has no end: the process's exit code
+    // is the one in its reports.
+    Ok(report::exit(&standings))
 }
 
-/// Returns the exit code of a run that did not finish.
-fn exit(ended: RunEnd) -> Option<Exit> {
+/// Returns the exit code if the base run ended early, so that the candidates' run has not begun.
+fn without_run(ended: RunEnd) -> Exit {
     match ended {
-        RunEnd::Finished => None,
-        RunEnd::Interrupted => Some(Exit::Interrupted),
-        RunEnd::Broken => Some(Exit::Infrastructure),
+        RunEnd::Interrupted | RunEnd::Dismissed => Exit::Interrupted,
+        RunEnd::Finished | RunEnd::Broken => Exit::Infrastructure,
     }
 }
 
@@ -119,20 +124,18 @@ fn exit(ended: RunEnd) -> Option<Exit> {
 mod tests {
     use super::*;
 
-    /// A run, its base run or a step of blaming that somebody ended has a separate exit code, whatever the finished
-    /// parts found.
+    /// After a signal during the base run, even during its cleanup, the candidates are not started.
     #[test]
-    fn unfinished_runs_have_their_own_exit_codes() {
-        assert_eq!(exit(RunEnd::Finished), None);
-        assert_eq!(exit(RunEnd::Interrupted), Some(Exit::Interrupted));
-        assert_eq!(exit(RunEnd::Broken), Some(Exit::Infrastructure));
+    fn a_base_run_that_somebody_ended_is_an_interrupted_run() {
+        assert_eq!(without_run(RunEnd::Interrupted), Exit::Interrupted);
+        assert_eq!(without_run(RunEnd::Dismissed), Exit::Interrupted);
+        assert_eq!(without_run(RunEnd::Broken), Exit::Infrastructure);
         assert_eq!(Exit::Interrupted as i32, 130);
     }
 
     #[test]
-    fn a_green_run_with_unknown_staleness_is_an_infrastructure_error() {
-        assert_eq!(with_unknown(Exit::AsRecorded, true), Exit::Infrastructure);
-        assert_eq!(with_unknown(Exit::AsRecorded, false), Exit::AsRecorded);
-        assert_eq!(with_unknown(Exit::Worse, true), Exit::Worse);
+    fn unknown_staleness_without_a_stale_cell_is_an_infrastructure_error() {
+        assert_eq!(without_cells(&["debian:13: no answer".to_owned()]), Exit::Infrastructure);
+        assert_eq!(without_cells(&[]), Exit::AsRecorded);
     }
 }

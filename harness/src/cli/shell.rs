@@ -97,7 +97,7 @@ pub(super) fn shell(what: &ShellArguments) -> anyhow::Result<ExitCode> {
     let code = locked(&visit.ended).take();
     match (code, ended) {
         (Some(Ok(code)), _) => Ok(exit_code(code)),
-        (_, RunEnd::Interrupted) => Ok(Exit::Interrupted.code(ExitStyle::Own)),
+        (_, RunEnd::Interrupted | RunEnd::Dismissed) => Ok(Exit::Interrupted.code(ExitStyle::Own)),
         (Some(Err(why)), _) => Err(anyhow::anyhow!("the shell in {}: {why}", case.cell)),
         (None, _) => Err(anyhow::anyhow!("{} did not come up", case.cell)),
     }

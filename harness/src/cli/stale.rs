@@ -66,6 +66,8 @@ struct RecordedEntry {
     arch: Arch,
     profile: ProfileName,
     environment: Environment,
+    /// The Kata that was brought along, if the entry has Kata's own results.
+    kata: Option<String>,
     tested: Date,
     /// Empty if the entry is not known to be stale.
     reasons: Vec<Reason>,
@@ -117,8 +119,8 @@ pub(super) fn stale(what: &StaleArguments) -> anyhow::Result<Exit> {
 pub(super) struct StaleCells {
     /// The stale cells.
     pub(super) cells: Vec<CellId>,
-    /// Whether other cells may be stale, too, because a mirror could not be asked.
-    pub(super) is_unknown: bool,
+    /// The mirrors that could not be asked, so that other cells may be stale, too: each release with the reason.
+    pub(super) unasked: Vec<String>,
 }
 
 /// Returns the stale cells among those that the arguments of a run name.
@@ -135,10 +137,11 @@ pub(super) fn cells(arguments: &RunArguments, database: &Database) -> anyhow::Re
     }))
 }
 
-/// Returns the entries that are or may be stale, in the requested environments.
+/// Returns the entries that are or may be stale, in the requested environments. Those of a Kata that was brought along
+/// are left out: a run has no Kata by itself.
 fn chosen(rows: &[RecordedEntry], is_asked: impl Fn(Environment) -> bool) -> StaleCells {
-    let mut chosen = StaleCells { cells: Vec::new(), is_unknown: false };
-    for row in rows.iter().filter(|row| is_asked(row.environment)) {
+    let mut chosen = StaleCells { cells: Vec::new(), unasked: Vec::new() };
+    for row in rows.iter().filter(|row| row.kata.is_none() && is_asked(row.environment)) {
         match (&row.unknown, row.reasons.is_empty()) {
             // Each profile has its own row.
             (_, false) if !chosen.cells.contains(&row.cell) => {
@@ -146,8 +149,12 @@ fn chosen(rows: &[RecordedEntry], is_asked: impl Fn(Environment) -> bool) -> Sta
                 chosen.cells.push(row.cell.clone());
             }
             (Some(why), true) => {
-                tell(format_args!("note: {}: the mirror could not be checked: {why}", row.release));
-                chosen.is_unknown = true;
+                let unasked = format!("{}: the mirror could not be checked: {why}", row.release);
+                // Each profile and environment has its own row.
+                if !chosen.unasked.contains(&unasked) {
+                    tell(format_args!("note: {unasked}"));
+                    chosen.unasked.push(unasked);
+                }
             }
             (_, false) | (None, true) => {}
         }
@@ -159,6 +166,7 @@ fn chosen(rows: &[RecordedEntry], is_asked: impl Fn(Environment) -> bool) -> Sta
 /// the record, and a user who has run one kind does not have to repeat the other.
 fn is_superseded_by(entry: &VerifiedEntry, other: &VerifiedEntry) -> bool {
     other.shaped != entry.shaped
+        && other.kata.is_some() == entry.kata.is_some()
         && other.tested > entry.tested
         && (&other.profile, other.environment) == (&entry.profile, entry.environment)
         && entry.capabilities.keys().all(|capability| other.capabilities.contains_key(capability))
@@ -176,7 +184,6 @@ fn rows(question: &Question<'_>, database: &Database) -> anyhow::Result<Vec<Reco
         let is_asked = |entry: &&VerifiedEntry| {
             entry.release == target.version
                 && entry.arch == arch
-                && entry.kata.is_none()
                 && profiles.iter().any(|profile| profile.name == entry.profile)
         };
         let all: Vec<&VerifiedEntry> = database.record(&target.distro)?.verified.iter().filter(is_asked).collect();
@@ -218,6 +225,7 @@ fn rows(question: &Question<'_>, database: &Database) -> anyhow::Result<Vec<Reco
                 arch,
                 profile: entry.profile.clone(),
                 environment: entry.environment,
+                kata: entry.kata.as_ref().map(|kata| kata.version.to_string()),
                 tested: entry.tested,
                 reasons: reasons(entry, release, newest, today, question.age, &tests),
                 unknown,
@@ -264,18 +272,19 @@ fn text(rows: &[RecordedEntry]) -> String {
     if rows.is_empty() {
         return "the record has no entry for this\n".to_owned();
     }
-    let mut places: BTreeMap<(String, Environment), BTreeMap<String, Vec<&str>>> = BTreeMap::new();
+    let mut places: BTreeMap<(String, Environment, Option<&str>), BTreeMap<String, Vec<&str>>> = BTreeMap::new();
     for row in rows {
-        let reasons = places.entry((row.release.to_string(), row.environment)).or_default();
+        let reasons = places.entry((row.release.to_string(), row.environment, row.kata.as_deref())).or_default();
         let unknown = row.unknown.iter().map(|why| format!("the mirror could not be checked: {why}"));
         for words in row.reasons.iter().map(Reason::words).chain(unknown) {
             reasons.entry(words).or_default().push(&row.profile);
         }
     }
     let mut out = String::new();
-    for ((release, environment), reasons) in places {
+    for ((release, environment, kata), reasons) in places {
+        let with = kata.map(|version| format!(", Kata {version}")).unwrap_or_default();
         out += &format!(
-            "{release} {environment}: {}\n",
+            "{release} {environment}{with}: {}\n",
             if reasons.is_empty() { "up to date" } else { "stale or unknown" }
         );
         for (words, mut profiles) in reasons {
@@ -359,6 +368,7 @@ mod tests {
             arch: Arch::X86_64,
             profile: profile.parse().unwrap(),
             environment: Environment::Vm,
+            kata: None,
             tested: date(2026, 11, 1),
             reasons,
             unknown: None,
@@ -372,15 +382,20 @@ mod tests {
         let lost = || RecordedEntry { unknown: Some("no answer".to_owned()), ..row("rs-4.0", Vec::new()) };
         let cell = || vec![old().cell];
         let of = |rows: &[RecordedEntry], is_asked: bool| {
-            let StaleCells { cells, is_unknown } = chosen(rows, |_| is_asked);
-            (cells, is_unknown)
+            let StaleCells { cells, unasked } = chosen(rows, |_| is_asked);
+            assert!(unasked.len() < 2, "once for all profiles: {unasked:?}");
+            (cells, unasked == ["debian:13: the mirror could not be checked: no answer"])
         };
         assert_eq!(of(&[row("go-3.32", Vec::new())], true), (Vec::new(), false));
-        assert_eq!(of(&[lost()], true), (Vec::new(), true));
+        assert_eq!(of(&[lost(), lost()], true), (Vec::new(), true));
         assert_eq!(of(&[old(), old(), lost()], true), (cell(), true));
         // An entry that is stale for another reason is run anyway.
         assert_eq!(of(&[RecordedEntry { unknown: Some("no answer".to_owned()), ..old() }], true), (cell(), false));
         assert_eq!(of(&[old(), lost()], false), (Vec::new(), false), "nobody asked for it");
+        // Kata's own results need a Kata that is brought along.
+        let katas = |row: RecordedEntry| RecordedEntry { kata: Some("3.32.0".to_owned()), ..row };
+        assert_eq!(of(&[katas(old()), katas(lost())], true), (Vec::new(), false));
+        assert_eq!(text(&[katas(old())]), "debian:13 vm, Kata 3.32.0: stale or unknown\n  31 days old [go-3.32]\n");
     }
 
     #[test]

@@ -26,6 +26,7 @@ fn ctrl_c_writes_the_reports_and_leaves_nothing_behind() {
     running.assert_gone();
     let out = dir.path().join("out");
     assert_eq!(results(&out)["ending"], "interrupted");
+    assert_eq!(results(&out)["exit-code"], 130, "as the process's");
     for report in ["junit/run.xml", "junit/debian-13-x86_64-container.xml", "matrix.md", "index.html"] {
         assert!(out.join(report).is_file(), "no {report} after Ctrl-C: {}", output.stderr);
     }
@@ -55,6 +56,7 @@ fn clean_removes_the_leftovers_of_a_killed_run() {
     let report = run_to_end(kata_qualify(dir.path()).args(["report", "out"]));
     assert_eq!(report.code, Some(3), "it has no end: {}", report.stderr);
     assert_eq!(results(&dir.path().join("out"))["ending"], "killed");
+    assert_eq!(results(&dir.path().join("out"))["exit-code"], 3, "as the process's");
 }
 
 /// Only one run at a time: a second one would wait for the first one's image, or start while the first one's guest

@@ -233,10 +233,23 @@ The corpus is `harness/tests/seeded/corpus`; `CONTRIBUTING.md` explains how it i
 pub(crate) fn markdown(faults: &[(FaultGroup, Fault)], tried: &AllTried) -> String {
     let mut text = HEAD.to_owned();
     let judged: Vec<Judged> = faults.iter().filter_map(|(_, fault)| Some(tried.get(&fault.id)?.judged)).collect();
+    // The counts come first: of faults that nobody has tried, nothing is known.
+    let mut groups: Vec<(&str, usize, usize)> = Vec::new();
+    for (group, fault) in faults {
+        let (name, is_tried) = (group.name(), usize::from(tried.contains_key(&fault.id)));
+        match groups.iter_mut().find(|(known, ..)| *known == name) {
+            Some((_, tried, all)) => (*tried, *all) = (*tried + is_tried, *all + 1),
+            None => groups.push((name, is_tried, 1)),
+        }
+    }
+    let groups: Vec<String> = groups.iter().map(|(name, tried, all)| format!("{name} {tried} of {all}")).collect();
     let _ = writeln!(
         text,
-        "{} faults, {} of them tried: {} % caught, {} % with the right capability, {} % with the right component.\n",
+        "**{} of {} faults were tried** in their present form: {}.\n\n\
+         Of those {}: {} % caught, {} % with the right capability, {} % with the right component.\n",
+        judged.len(),
         faults.len(),
+        groups.join(", "),
         judged.len(),
         percent(&judged, |judged| judged.caught),
         percent(&judged, |judged| judged.capability),

@@ -20,6 +20,10 @@ pub struct RunFacts {
     pub has_callers_image: bool,
     /// Whether the run was `--strict`: its exit code had to demand that everything required is supported.
     pub strict: bool,
+    /// The mirrors that could not be asked which recorded entries are stale (`--stale`), with the reason: the run may
+    /// lack cells.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unasked: Vec<String>,
 }
 
 /// The selection of tests.
@@ -88,6 +92,7 @@ impl RunFacts {
             has_callers_keys: options.iter().any(|option| option == "--mirror-key"),
             has_callers_image: options.iter().any(image),
             strict: false,
+            unasked: Vec::new(),
         }
     }
 }

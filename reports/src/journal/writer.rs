@@ -167,9 +167,12 @@ fn bound(event: &mut Event, redactor: &mut Redactor) {
         items.iter_mut().for_each(text);
     };
     match event {
-        Event::RunStarted { options, argv, .. } => {
+        Event::RunStarted { options, argv, facts, .. } => {
             list(options, &mut text);
             list(argv, &mut text);
+            if let Some(facts) = facts {
+                list(&mut facts.unasked, &mut text);
+            }
         }
         Event::CellFacts { facts, .. } => {
             facts.suites.values_mut().for_each(&mut text);

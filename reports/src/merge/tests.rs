@@ -161,6 +161,29 @@ fn of_two_runs_with_different_packages_the_later_counts() {
     assert_eq!(merge(&[merged.journal.clone(), old, new]), merged);
 }
 
+/// What was planned and judged by other tests does not add up, whichever commit it is of.
+#[test]
+fn runs_of_different_tests_are_not_mixed_and_those_of_different_commits_are() {
+    let of = |id: &str, hour, tests: &str, built_from: &str| {
+        let mut run = run(id, hour, "13", &[(BOOT, 1, Outcome::Pass)]);
+        changed(&mut run, |event| {
+            if let Event::RunStarted { catalogue, commit, .. } = event {
+                (*catalogue, *commit) = (tests.to_owned(), built_from.to_owned());
+            }
+        });
+        run
+    };
+    let old = of("a", 0, "0123", "c0");
+    let conflicts = |other: Journal| merge(&[old.clone(), other]).conflicts;
+    assert_eq!(conflicts(of("b", 5, "0123", "c1")), Vec::<String>::new());
+    let why = "debian:13/x86_64/container: run a does not count, because run b ended later and differs: ";
+    let named = |words: &str| vec![format!("{why}{words}")];
+    assert_eq!(conflicts(of("b", 5, "4567", "c0")), named("sets of tests 0123 and 4567"));
+    assert_eq!(conflicts(of("b", 5, "", "c1")), named("sets of tests 0123 and unknown, commits c0 and c1"));
+    let merged = merge(&[old.clone(), of("b", 5, "4567", "c1")]);
+    assert_eq!(outcomes(&fold(&merged.journal), "13", BOOT), ["pass"]);
+}
+
 /// Hardware is not mixed with emulation, nor packages under a caller's keys with the distro's own.
 #[test]
 fn incompatible_runs_are_not_mixed_and_a_shaped_run_stays_shaped() {

@@ -36,6 +36,24 @@ fn of(cells: &[(&str, &str, Outcome)]) -> (Matrix, Vec<VerifiedEntry>) {
     (judged(&whole), entries)
 }
 
+/// GitHub refuses a step's summary of more than 1 MiB as a whole.
+#[test]
+fn the_summary_and_the_matrix_together_fit_into_a_step() {
+    let (matrix, entries) = of(&[("13", QMP, Outcome::Pass)]);
+    let standings = compared_with_record(&matrix, &entries);
+    let releases: Vec<String> = (100..2100).map(|number| number.to_string()).collect();
+    let releases: Vec<&str> = releases.iter().map(String::as_str).collect();
+    let unread: Vec<String> = (0..9).map(|number| format!("{number} {}", "no bundle ".repeat(50))).collect();
+    let summary = Pipeline::new(&standings, &planned(&releases)).without(unread).summary();
+    assert!(summary.len() + markdown::MAX < 1 << 20, "{}", summary.len());
+    let listed = summary.lines().filter(|line| line.starts_with("- ✗ ")).count();
+    let left_out = format!("- ! {} more are left out here: the reports of the cells have them", 2009 - listed);
+    assert!(listed > 100 && summary.contains(&left_out), "{listed}: {summary}");
+    assert_eq!(summary.matches(UNREAD).count(), 9, "what turns it red comes first");
+    let all = Pipeline::new(&standings, &planned(&["13", "12"])).summary();
+    assert!(!all.contains("left out"), "{all}");
+}
+
 #[test]
 fn a_pipeline_is_red_for_worse_or_missing_cells_or_if_none_was_judged() {
     let (pass, lost, worse) = (Outcome::Pass, error("the line ended"), fail(Component::Qemu, "no reply"));

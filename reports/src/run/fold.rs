@@ -3,7 +3,7 @@
 use super::clean::{clean_facts, clean_filter, clean_outcome, redactor};
 use super::contradicted::{Stated, hardware_contradicted, is_emulated_guest};
 use super::facts::{MAX_ITEMS, add_facts, extend, take_out_candidates};
-use super::{Attempt, CellFailure, CellRun, Conflict, GuestLaunch, Provenance, Run, RunEnding, TestRun, between};
+use super::{Attempt, CellFailure, CellRun, Conflict, GuestLaunch, MERGED, Provenance, Run, RunEnding, TestRun, between};
 use crate::digest;
 use crate::journal::{CellId, Event, Journal, Phase, RunFacts, RunFilter};
 use crate::redact::Redactor;
@@ -40,6 +40,7 @@ pub fn fold(journal: &Journal) -> Run {
         cells: BTreeMap::new(),
         order: Vec::new(),
         conflicts: Vec::new(),
+        unasked: Vec::new(),
     };
     let mut folding: BTreeMap<CellId, Folding> = BTreeMap::new();
     // The journal is of the oldest schema until it states one.
@@ -93,6 +94,7 @@ pub fn fold(journal: &Journal) -> Run {
                     run.filter = filter.clone().or(run.filter);
                 }
                 run.repeat = run.repeat.max(facts.repeat);
+                extend(&mut run.unasked, facts.unasked.iter().map(|words| redactor.line(words)));
                 // The statements count even if somebody removed a flag.
                 stated = Stated::of(options, argv, cells);
                 run.candidate |= *candidate || stated.candidate;
@@ -131,7 +133,7 @@ pub fn fold(journal: &Journal) -> Run {
     run.ending = endings.values().copied().max_by_key(|ending| *ending as u8).unwrap_or(RunEnding::Killed);
     if endings.len() > 1 {
         let ids = endings.keys().map(String::as_str).collect::<Vec<_>>().join(" ");
-        run.id = format!("merged-{}", digest::short(&ids));
+        run.id = format!("{MERGED}{}", digest::short(&ids));
         extend(&mut run.options, std::iter::once(redactor.line(&format!("merged from the runs {ids}"))));
     }
     for (id, cell) in folding {

@@ -9,7 +9,8 @@
 //! - If the container is newer than the machine, capabilities that only a machine can show are not known yet with these
 //!   packages.
 //! - If the machine is newer than the container, the machine alone decides, and what it did not judge is not known yet.
-//! - If both have the same packages, the decisions of both count, and the machine outranks the container.
+//! - If both have the same packages, the decisions of both count, and the machine outranks the container, unless the
+//!   container failed later: a pass does not outlive a later failure ([`decided`]).
 //! - The packages of an entry without versions are unknown: if there are other entries, it vouches for nothing.
 //!
 //! With the same packages, results of the current tests outrank those of older tests, which were fewer or did less.
@@ -27,7 +28,7 @@ use model::environment::Environment;
 use model::package_manager::PackageManager;
 use model::profile::Profile;
 use model::verified::{
-    Basis, EvidenceSummary, Measured, Verdict, VerifiedEntry, decided, same_tests, test_set_of_today,
+    Basis, EvidenceSummary, Measured, Verdict, VerifiedEntry, WITH_CANDIDATES, decided, same_tests, test_set_of_today,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Capability;
@@ -61,6 +62,8 @@ pub struct ReleaseAnswer {
     pub outdated: Vec<Capability>,
     /// The capabilities that only older tests showed to be supported.
     pub older_tests: Vec<Capability>,
+    /// The capabilities of the overview that Kata does not need, and that are not supported.
+    pub optional: Vec<Capability>,
     /// Whether one of the missing capabilities was tried and could not be judged.
     pub inconclusive: bool,
     /// The day of the answer: a yes is as old as its oldest evidence, a no has the day of its latest failure, and an
@@ -94,18 +97,25 @@ impl ReleaseAnswer {
         }
     }
 
-    /// Formats the answer: `yes, all 8`, `no: virtio-fs (virtiofsd)`, `not known yet: incomplete, 6 of 8 (vsock, net)`,
-    /// or, if the missing capabilities worked with other packages, `not known yet with these packages: …`.
+    /// Formats the answer: `yes, all 8`, `yes, all 8; optional: no image.nvdimm`, `no: virtio-fs (virtiofsd)`,
+    /// `not known yet: incomplete, 6 of 8 (vsock, net)`, or, if the missing capabilities worked with other packages,
+    /// `not known yet with these packages: …`.
     pub fn words(&self) -> String {
         let missing: Vec<&str> = self.missing.iter().map(|c| c.short()).collect();
         let missing = missing.join(", ");
         let older: Vec<&str> = self.older_tests.iter().map(|c| c.short()).collect();
         let older = if older.is_empty() { String::new() } else { format!("; by older tests: {}", older.join(", ")) };
+        let optional: Vec<&str> = self.optional.iter().map(|c| c.short()).collect();
+        let beside = match optional.is_empty() {
+            true => String::new(),
+            false => format!("; optional: no {}", optional.join(", ")),
+        };
         let with = if self.outdated.is_empty() { "" } else { " with these packages" };
         let mut words = match &self.answer {
-            CanRun::Yes => format!("yes, all {}{older}", self.needed),
+            CanRun::Yes => format!("yes, all {}{older}{beside}", self.needed),
             CanRun::With(what) => {
-                format!("yes with {}{older}", what.iter().map(String::as_str).collect::<Vec<_>>().join("; "))
+                let what: Vec<&str> = what.iter().map(String::as_str).collect();
+                format!("yes with {}{older}{beside}", what.join("; "))
             }
             CanRun::No(why) => {
                 let why: Vec<String> = why.iter().map(|(capability, blamed)| blaming(*capability, blamed)).collect();
@@ -149,14 +159,17 @@ struct Evidence {
     workaround: Option<String>,
     /// The day of the run.
     day: Option<Date>,
+    /// The day by which it is earlier or later than another environment's: that of the whole run, whose cells are of
+    /// one time.
+    compared: Option<Date>,
     /// The day, if the evidence is the record's.
     recorded: Option<Date>,
 }
 
 impl Evidence {
     fn summary(&self) -> EvidenceSummary {
-        let Evidence { environment, verdict, is_newest, is_by_older_tests, .. } = *self;
-        EvidenceSummary { environment, verdict, is_newest, is_by_older_tests }
+        let Evidence { environment, verdict, is_newest, is_by_older_tests, compared: day, recorded, .. } = *self;
+        EvidenceSummary { environment, verdict, is_newest, is_by_older_tests, day, is_of_the_run: recorded.is_none() }
     }
 }
 
@@ -195,14 +208,15 @@ impl<'m> Standings<'m> {
         let is_judged = |capability: &Capability| {
             cells.iter().any(|cell| cell.judgement(profile, *capability).is_some_and(|j| j.required > 0))
         };
-        let needed = Capability::ALL.iter().copied().filter(|c| c.is_needed() && is_judged(c));
+        let judged = || Capability::ALL.iter().copied().filter(is_judged);
         let known = if self.counts_record { self.recorded.of_release(release) } else { Vec::new() };
         let known: Vec<&VerifiedEntry> = known.into_iter().filter(|e| e.shaped == self.matrix.shaped).collect();
         let in_cells: Vec<Measured<'_>> = cells.iter().filter_map(|cell| cell.measured()).collect();
         let all: Vec<Measured<'_>> = in_cells.into_iter().chain(known.iter().map(|e| Measured::in_entry(e))).collect();
         let manager = self.recorded.manager(&release.distro);
         let sides = Sides { cells, known, all, manager, test_set: &self.matrix.test_set };
-        of(needed.map(|capability| (capability, self.evidence(&sides, profile, capability))))
+        let evidence = |capability| (capability, self.evidence(&sides, profile, capability));
+        of(judged().filter(|c| c.is_needed()).map(evidence), judged().filter(|c| c.is_shown_beside()).map(evidence))
     }
 
     fn evidence(&self, sides: &Sides<'_>, profile: &str, capability: Capability) -> Vec<Evidence> {
@@ -220,6 +234,10 @@ impl<'m> Standings<'m> {
                 blames: judgement.causes.iter().map(|cause| cause.component).collect(),
                 workaround: judgement.workaround.as_deref().map(without_preface),
                 day: cell.finished.map(day),
+                compared: match self.matrix.is_merged() {
+                    true => cell.finished.map(day),
+                    false => self.matrix.finished.map(day),
+                },
                 recorded: None,
             })
         });
@@ -241,16 +259,22 @@ pub fn recorded_answer(
 ) -> ReleaseAnswer {
     let all = entries.iter().map(|entry| Measured::in_entry(entry)).collect();
     let sides = Sides { cells: &[], known: entries.to_vec(), all, manager, test_set: test_set_of_today() };
-    of(profile.needs().map(|capability| {
+    let evidence = |capability: Capability| -> (Capability, Vec<Evidence>) {
         let own = sides.known.iter().filter(|entry| entry.profile == profile.name);
         let found = own.filter_map(|entry| recorded(&sides, entry, capability));
         // All of the evidence is the record's: the answer need not mention it.
         (capability, found.map(|evidence| Evidence { recorded: None, ..evidence }).collect())
-    }))
+    };
+    let beside = Capability::ALL.iter().copied().filter(|c| c.is_shown_beside() && profile.has(*c));
+    of(profile.needs().map(evidence), beside.map(evidence))
 }
 
-/// Returns the answer that follows from the evidence on each capability that Kata needs.
-fn of(needed: impl Iterator<Item = (Capability, Vec<Evidence>)>) -> ReleaseAnswer {
+/// Returns the answer that follows from the evidence on each capability that Kata needs; the answer only names those in
+/// `beside`, which it does not need.
+fn of(
+    needed: impl Iterator<Item = (Capability, Vec<Evidence>)>,
+    beside: impl Iterator<Item = (Capability, Vec<Evidence>)>,
+) -> ReleaseAnswer {
     let mut all = ReleaseAnswer {
         answer: CanRun::NotKnown,
         supported: 0,
@@ -258,6 +282,7 @@ fn of(needed: impl Iterator<Item = (Capability, Vec<Evidence>)>) -> ReleaseAnswe
         missing: Vec::new(),
         outdated: Vec::new(),
         older_tests: Vec::new(),
+        optional: Vec::new(),
         inconclusive: false,
         day: None,
         basis: None,
@@ -268,12 +293,10 @@ fn of(needed: impl Iterator<Item = (Capability, Vec<Evidence>)>) -> ReleaseAnswe
     for (capability, evidence) in needed {
         all.needed += 1;
         of_any.extend(evidence.iter().filter_map(|e| e.day));
-        let older = decided(&evidence, Evidence::summary, false);
-        let standing = older.filter(|older| older.verdict.is_against());
-        let Some(decided) = decided(&evidence, Evidence::summary, true).or(standing) else {
+        let Some(decided) = counting(&evidence) else {
             all.inconclusive |= evidence.iter().any(|e| e.verdict == Verdict::Inconclusive);
             all.missing.push(capability);
-            all.outdated.extend(older.map(|_| capability));
+            all.outdated.extend(decided(&evidence, Evidence::summary, false).map(|_| capability));
             continue;
         };
         // Emulated is the weaker basis.
@@ -291,6 +314,10 @@ fn of(needed: impl Iterator<Item = (Capability, Vec<Evidence>)>) -> ReleaseAnswe
             with.extend(decided.workaround.clone());
         }
     }
+    for (capability, evidence) in beside {
+        let is_lost = counting(&evidence).is_some_and(|decided| decided.verdict == Verdict::Unsupported);
+        all.optional.extend(is_lost.then_some(capability));
+    }
     all.answer = match (against.is_empty(), all.missing.is_empty() && all.needed > 0, with.is_empty()) {
         (false, _, _) => CanRun::No(against),
         (true, false, _) => CanRun::NotKnown,
@@ -305,6 +332,12 @@ fn of(needed: impl Iterator<Item = (Capability, Vec<Evidence>)>) -> ReleaseAnswe
     all
 }
 
+/// Returns the evidence that counts: that with the newest packages, or an older failure that was not seen to be fixed.
+fn counting(evidence: &[Evidence]) -> Option<&Evidence> {
+    let standing = || decided(evidence, Evidence::summary, false).filter(|older| older.verdict.is_against());
+    decided(evidence, Evidence::summary, true).or_else(standing)
+}
+
 /// Returns the evidence of a record's entry about a capability.
 fn recorded(sides: &Sides<'_>, entry: &VerifiedEntry, capability: Capability) -> Option<Evidence> {
     let known = entry.capabilities.get(&capability)?;
@@ -317,11 +350,12 @@ fn recorded(sides: &Sides<'_>, entry: &VerifiedEntry, capability: Capability) ->
         blames: known.failures().iter().filter_map(|cause| cause.component).collect(),
         workaround: known.workaround.as_deref().map(without_preface),
         day: Some(entry.tested),
+        compared: Some(entry.tested),
         recorded: Some(entry.tested),
     })
 }
 
 /// Strips a workaround of its prefix, which is only needed if it stands alone.
 fn without_preface(workaround: &str) -> String {
-    workaround.strip_prefix(crate::verdict::WITH_CANDIDATES).unwrap_or(workaround).to_owned()
+    workaround.strip_prefix(WITH_CANDIDATES).unwrap_or(workaround).to_owned()
 }

@@ -32,7 +32,8 @@ pub struct ChangeRow<'m> {
     pub issues: Vec<&'m str>,
     /// The packages whose versions differ from the recorded ones; `None` if either versions are unknown.
     pub packages: Option<Vec<VersionChange<'m>>>,
-    /// Other differences from the recorded setup, in words: Kata's version, and components that were brought along.
+    /// Other differences from the recorded setup, in words: the environment, Kata's version, and components that were
+    /// brought along.
     pub besides: Vec<String>,
     /// The capabilities.
     pub capabilities: Vec<Capability>,
@@ -103,11 +104,13 @@ impl<'m> CapabilityStanding<'m> {
         Some(differing(then, now))
     }
 
-    /// Describes other differences from the recorded setup: Kata's version, for Kata's own results, and components that
-    /// were brought along.
+    /// Describes other differences from the recorded setup: the environment, for Kata's own results Kata's version, and
+    /// components that were brought along.
     fn besides(&self, capability: Capability, cell: &CellReport, profile: &str) -> Vec<String> {
         let of_record = self.entry.and_then(|entry| entry.kata.as_ref());
         let mut words = Vec::new();
+        let elsewhere = self.entry.map(|entry| entry.environment).filter(|other| *other != cell.cell.environment);
+        words.extend(elsewhere.map(|other| format!("recorded in {other}")));
         let versions = of_record.map(|kata| kata.version).zip(cell.kata(profile).and_then(|kata| kata.version));
         if let Some((then, now)) = versions.filter(|(then, now)| capability.area() == Area::Kata && then != now) {
             words.push(format!("kata {then} → {now}"));

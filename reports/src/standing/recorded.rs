@@ -2,12 +2,14 @@
 
 use crate::journal::CellId;
 use crate::matrix::{CellReport, Matrix};
+use crate::run::day;
 use model::distro::DistroId;
 use model::known_issues::KnownIssue;
 use model::package_manager::PackageManager;
 use model::record::Record;
-use model::verified::VerifiedEntry;
+use model::verified::{EvidenceSummary, Verdict, VerifiedCapability, VerifiedEntry, decided, same_tests};
 use std::collections::{BTreeMap, BTreeSet};
+use suites::capability::Capability;
 use suites::outcome::Component;
 
 /// Earlier verified results, by distro.
@@ -89,14 +91,49 @@ impl<'a> Recorded<'a> {
     /// Entries with components that were brought along apply only to runs with the same ones, and come first there: if
     /// two entries have a capability, the first one counts.
     pub fn entries(&self, matrix: &Matrix, cell: &CellReport, profile: &str) -> Vec<&'a VerifiedEntry> {
+        let mut all = self.in_any_environment(matrix, cell, profile);
+        all.retain(|entry| entry.environment == cell.cell.environment);
+        all
+    }
+
+    /// Returns the entry of another environment by which a capability worked before a run's cell, with its result;
+    /// `None` if the entries do not say so together ([`decided`]).
+    ///
+    /// The packages do not matter, as in the comparison with the cell's own environment: they may be the reason why it
+    /// works no more.
+    pub(super) fn supported_elsewhere(
+        &self,
+        matrix: &Matrix,
+        cell: &CellReport,
+        profile: &str,
+        capability: Capability,
+    ) -> Option<(&'a VerifiedEntry, &'a VerifiedCapability)> {
+        let today = cell.finished.map(day)?;
+        let entries = self.in_any_environment(matrix, cell, profile).into_iter();
+        let entries = entries.filter(|entry| entry.environment != cell.cell.environment && entry.tested <= today);
+        let known: Vec<(&'a VerifiedEntry, &'a VerifiedCapability)> =
+            entries.filter_map(|entry| Some((entry, entry.capabilities.get(&capability)?))).collect();
+        let summary = |(entry, known): &(&VerifiedEntry, &VerifiedCapability)| EvidenceSummary {
+            environment: entry.environment,
+            verdict: known.verdict,
+            is_newest: true,
+            is_by_older_tests: !same_tests(&entry.test_set, &matrix.test_set, capability),
+            day: Some(entry.tested),
+            is_of_the_run: false,
+        };
+        decided(&known, summary, true).filter(|(_, known)| known.verdict == Verdict::Supported).copied()
+    }
+
+    /// Returns the entries for a cell's release under a profile that are as shaped as the run, without components that
+    /// were brought along, or with the same ones, which come first.
+    fn in_any_environment(&self, matrix: &Matrix, cell: &CellReport, profile: &str) -> Vec<&'a VerifiedEntry> {
         let candidates: BTreeSet<Component> =
             cell.facts.iter().flat_map(|facts| facts.candidates.keys().copied()).collect();
         let mut all = self.of_release(&cell.cell);
         all.retain(|entry| {
-            let is_its = entry.environment == cell.cell.environment && entry.profile == profile;
             let is_as_shaped = self.base.is_some() || entry.shaped == matrix.shaped;
             let with = entry.supplied_components();
-            is_its && is_as_shaped && (with.is_empty() || with == candidates)
+            entry.profile == profile && is_as_shaped && (with.is_empty() || with == candidates)
         });
         all.sort_by_key(|entry| entry.supplied_components().is_empty());
         all

@@ -160,6 +160,20 @@ fn a_run_without_an_end_is_unjudged() {
     assert_eq!(standings(&judged(&maker)).effect().exit_code(), 3);
 }
 
+/// The process ends with 3, and every report has to say the same.
+#[test]
+fn a_mirror_that_could_not_be_asked_makes_the_run_unjudged() {
+    let mut maker = run(|_| None);
+    let why = "debian:12: the mirror could not be checked: no answer";
+    if let crate::journal::Event::RunStarted { facts, .. } = &mut maker.journal.entries[0].event {
+        *facts = Some(crate::journal::RunFacts { unasked: vec![why.to_owned()], ..Default::default() });
+    }
+    let (matrix, entries) = (judged(&maker), recorded());
+    let compared = compared_with_record(&matrix, &entries);
+    assert_eq!((compared.exit_code(), compared.not_judged()), (3, vec![why.to_owned()]));
+    assert!(crate::views::markdown::render(&compared).contains(why));
+}
+
 #[test]
 fn vsock_is_optional_only_where_the_environment_lacks_it() {
     let skipped = judgement(Verdict::Untested, 0);
@@ -211,6 +225,13 @@ fn the_record_alone_gives_an_answer() {
         entries[0].capabilities.insert(capability, VerifiedCapability::plain(Verdict::Supported));
     }
     assert_eq!(words(&entries), "yes, all 12");
+    // What Kata does not need has a column in the overview, and a ✗ there is told.
+    for (verdict, expected) in
+        [(Verdict::Unsupported, "yes, all 12; optional: no image.nvdimm"), (Verdict::Supported, "yes, all 12")]
+    {
+        entries[0].capabilities.insert(Capability::VmmImageNvdimm, VerifiedCapability::plain(verdict));
+        assert_eq!(words(&entries), expected);
+    }
     let daemon = VerifiedCause::new(Component::Virtiofsd, "it ends");
     let daemon = VerifiedCapability { causes: vec![daemon], ..plain(Verdict::Unsupported) };
     entries[0].capabilities.insert(Capability::FsVirtioFs, daemon);
@@ -292,6 +313,48 @@ fn the_record_of_another_environment_counts() {
     // A record of the same environment is replaced by the new results.
     entries[0].environment = Environment::Container;
     assert_eq!(answer(&container, &entries).words(), "not known yet: incomplete, 9 of 10 (vsock)");
+}
+
+/// Prevents a false yes and a silent regression: the record's machine passed, and today's container fails with the same
+/// packages.
+#[test]
+fn a_failure_stands_against_an_earlier_pass_of_another_environment() {
+    let broken = judged(&run(|t| (t == QMP).then(|| fail(Component::Qemu, "no reply"))));
+    let mut entries = recorded();
+    entries[0].environment = Environment::Vm;
+    entries[0].capabilities.insert(Capability::VmmVsock, plain(Verdict::Supported));
+    let day = entries[0].tested;
+    let known = answer(&broken, &entries);
+    assert_eq!(known.words(), format!("no: qmp (qemu) [record: vm {day}]"));
+    let standing = |entries: &[VerifiedEntry]| {
+        let compared = compared_with_record(&broken, entries);
+        let qmp = compared.of(0, "go-3.29", Capability::VmmQmp).unwrap();
+        (qmp.change, qmp.recorded, compared.exit_code())
+    };
+    let new_failure = (Change::NewFailure, Some(Verdict::Supported), 1);
+    assert_eq!(standing(&entries), new_failure);
+    let compared = compared_with_record(&broken, &entries);
+    let row = compared.changes().remove(0);
+    assert_eq!(row.words(), format!("new failure: vmm.qmp was supported ({day}), is unsupported"));
+    assert_eq!(row.packages(), "recorded in vm, else the same packages");
+    // An update may be the reason.
+    assert_eq!(standing(&[with_qemu(&entries[0], "1:10.0.1+ds-1", day)]), new_failure);
+    // A container that decided nothing is no excuse, and one that failed before is.
+    let container = |verdict| {
+        let capabilities = [(Capability::VmmQmp, plain(verdict))].into();
+        VerifiedEntry { environment: Environment::Container, capabilities, ..entries[0].clone() }
+    };
+    assert_eq!(standing(&[entries[0].clone(), container(Verdict::Untested)]), new_failure);
+    let both = [entries[0].clone(), container(Verdict::Unsupported)];
+    assert_eq!(standing(&both), (Change::Known, Some(Verdict::Unsupported), 0));
+    // The machine passed later than this run, or does not say that it works.
+    let later = VerifiedEntry { tested: day.tomorrow().unwrap(), ..entries[0].clone() };
+    assert_eq!(standing(&[later]), (Change::NewVerdict, None, 0));
+    for verdict in [Verdict::Unsupported, Verdict::Inconclusive, Verdict::Untested] {
+        let mut silent = entries[0].clone();
+        silent.capabilities.insert(Capability::VmmQmp, plain(verdict));
+        assert_eq!(standing(&[silent]), (Change::NewVerdict, None, 0), "{verdict}");
+    }
 }
 
 const QEMU: &str = "qemu-system-x86";

@@ -17,12 +17,14 @@ impl FinalOutcome {
     /// Derives the final outcome from a test's attempts; `None` without any.
     ///
     /// The last attempt that passed or failed counts: an error while repeating a failure does not undo the failure.
+    /// A pass counts only if nothing came after it: a test that later was in error, blocked or skipped was not shown to
+    /// work that time. A failure or an error that is retried and passes ends with the pass.
     pub fn of<'a>(attempts: impl IntoIterator<Item = &'a Outcome>) -> Option<FinalOutcome> {
-        let mut counts = None;
+        let mut counts: Option<&Outcome> = None;
         let (mut passed, mut decided) = (0, 0);
         for outcome in attempts {
             let decides = matches!(outcome, Outcome::Pass | Outcome::Fail { .. });
-            if decides || decided == 0 {
+            if decides || !matches!(counts, Some(Outcome::Fail { .. })) {
                 counts = Some(outcome);
             }
             decided += u32::from(decides);

@@ -117,6 +117,16 @@ fn the_last_decisive_attempt_is_the_final_outcome() {
     assert_eq!(last(&[Outcome::Pass, fail(Qemu, "x")]), "fail");
     assert_eq!(last(&[error("y"), Outcome::Pass]), "pass");
     assert_eq!(last(&[error("y"), skip("z")]), "skip");
+    for (later, expected) in [(error("y"), "error"), (blocked(B), "blocked"), (skip("z"), "skip")] {
+        assert_eq!(last(&[Outcome::Pass, later.clone()]), expected, "a pass does not vouch for what came later");
+        assert_eq!(last(&[fail(Qemu, "x"), Outcome::Pass, later.clone()]), expected);
+        assert_eq!(last(&[fail(Qemu, "x"), later.clone()]), "fail", "a failure stays");
+        assert_eq!(last(&[Outcome::Pass, later.clone(), fail(Qemu, "x"), later.clone()]), "fail");
+        assert_eq!(last(&[later, Outcome::Pass]), "pass", "it was tried again");
+    }
+    let one_of_ten: Vec<Outcome> = std::iter::once(Outcome::Pass).chain((0..9).map(|_| error("lost"))).collect();
+    assert_eq!(last(&one_of_ten), "error");
+    assert_eq!(judged(&[(A, &one_of_ten), (B, &[Outcome::Pass])]).verdict, Verdict::Inconclusive);
     assert!(!FinalOutcome::of(&[error("y"), Outcome::Pass]).unwrap().is_flaky());
     assert!(FinalOutcome::of(&[]).is_none());
 }

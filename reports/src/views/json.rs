@@ -35,9 +35,11 @@ mod change;
 pub(crate) use change::{ChangeView, change};
 
 use crate::journal::{CellFacts, CellId, Phase};
+use crate::matrix::Matrix;
 use crate::run::{CellFailure, Conflict, GuestLaunch, Provenance, RunEnding};
 use crate::standing::{CapabilityStanding, CellStanding, Change, IssueStanding, IssueState, ReleaseAnswer, Standings};
 use crate::verdict::{Cause, Flaky, Reason};
+use crate::views::rates::Rate;
 use crate::views::wording;
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -204,6 +206,9 @@ struct TestView<'a> {
     /// The final outcome.
     outcome: Option<&'static str>,
     flaky: bool,
+    /// How often the test passed, if `--repeat` was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate: Option<Rate>,
     attempts: Vec<AttemptView<'a>>,
 }
 
@@ -256,7 +261,7 @@ fn document<'a>(standings: &'a Standings<'_>) -> Document<'a> {
             .collect(),
         unknown_profiles: &matrix.unknown_profiles,
         conflicts: &matrix.conflicts,
-        cells: standings.cells.iter().map(cell).collect(),
+        cells: standings.cells.iter().map(|one| cell(matrix, one)).collect(),
     }
 }
 
@@ -304,7 +309,7 @@ fn issue<'a>(standing: &'a IssueStanding<'_>) -> IssueView<'a> {
     }
 }
 
-fn cell<'a>(standing: &'a CellStanding<'_>) -> Cell<'a> {
+fn cell<'a>(matrix: &Matrix, standing: &'a CellStanding<'_>) -> Cell<'a> {
     let cell = standing.report;
     Cell {
         cell: &cell.cell,
@@ -331,6 +336,7 @@ fn cell<'a>(standing: &'a CellStanding<'_>) -> Cell<'a> {
                     profiles: &instance.profiles,
                     outcome: standing.as_ref().map(|s| s.outcome.name()),
                     flaky: standing.is_some_and(|s| s.is_flaky()),
+                    rate: Rate::of(matrix, instance),
                     attempts: instance
                         .attempts
                         .iter()

@@ -23,11 +23,14 @@ use crate::run::{TestRun, by_profile};
 use crate::standing::{CellStanding, Effect, MISSING, ProfileStanding, Standings, UNREAD};
 use crate::views::wording;
 use case::{Cases, case, non_success, skipped, unjudged};
+use model::arch::Arch;
 use model::verified::Verdict;
 use quick_junit::{NonSuccessKind, Property, Report, TestCaseStatus, TestSuite};
 use std::collections::BTreeSet;
 use std::path::Path;
 use suites::catalogue::Test;
+use suites::elsewhere::inapplicable_reason;
+use suites::outcome::Outcome;
 
 /// The file for problems of the whole run.
 pub const OF_THE_RUN: &str = "run.xml";
@@ -43,9 +46,9 @@ pub struct RunFiles<'a> {
 
 /// Renders a run as JUnit XML: the files' names and texts.
 ///
-/// Tests of the catalogue that apply to the profile and the cell's environment but never ran are shown as skipped,
-/// unless the run was filtered; tests that do not apply are left out, because readers who count skipped tests look for
-/// gaps.
+/// Tests of the catalogue that apply to the profile, the cell's environment and its architecture but never ran are
+/// shown as skipped, unless the run was filtered; tests that do not apply are left out, because readers who count
+/// skipped tests look for gaps.
 ///
 /// # Errors
 /// If the XML cannot be serialised, which no input is known to cause.
@@ -170,7 +173,13 @@ fn suite(
     let is_tolerated = standings.tolerates_gaps(Some(id));
     let cases = Cases::new(cell, profile, instances, run_files, is_tolerated);
     let (mut failed, mut in_error) = (BTreeSet::new(), BTreeSet::new());
+    let elsewhere = inapplicable(catalogue, id.arch);
+    let is_skipped = |instance: &TestRun| instance.attempts.iter().all(|a| matches!(a.outcome, Outcome::Skip { .. }));
     for instance in instances {
+        // What cannot apply is no case; what ran all the same is one.
+        if elsewhere.contains(instance.test.as_str()) && is_skipped(instance) {
+            continue;
+        }
         let case = cases.of(instance, &class);
         match case.status {
             TestCaseStatus::NonSuccess { kind: NonSuccessKind::Failure, .. } => failed.insert(instance.test.as_str()),
@@ -186,7 +195,10 @@ fn suite(
     };
     if cell.report.filter.is_none() {
         let ran: BTreeSet<&str> = instances.iter().map(|i| i.test.as_str()).collect();
-        let applies = |test: &&Test| test.applies_to(profile) && test.applies_in(id.environment);
+        let applies = |test: &&Test| {
+            let is_of_arch = !elsewhere.contains(test.id.as_str());
+            is_of_arch && test.applies_to(profile) && test.applies_in(id.environment)
+        };
         for test in catalogue.iter().filter(applies).filter(|test| !ran.contains(test.id.as_str())) {
             suite.add_test_case(case(&test.id, &class, skipped("untested", &never_ran), 0));
         }
@@ -213,6 +225,12 @@ fn suite(
         suite.add_test_case(case(&format!("capability::{capability}"), &class, status, 0));
     }
     suite
+}
+
+/// Returns the tests that say nothing of releases of an architecture.
+fn inapplicable(catalogue: &[Test], arch: Arch) -> BTreeSet<&str> {
+    let says_nothing = |test: &&Test| arch != Arch::X86_64 && inapplicable_reason(test, arch).is_some();
+    catalogue.iter().filter(says_nothing).map(|test| test.id.as_str()).collect()
 }
 
 /// Sets the time when the cell began, in UTC, without a zone, as JUnit requires.

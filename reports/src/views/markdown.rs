@@ -5,6 +5,7 @@ use crate::redact::one_line;
 use crate::standing::{CellStanding, Change, ChangeRow, Effect, Standings};
 use crate::verdict::Judgement;
 use crate::views::marks::{IN_A_LINE, Marks};
+use crate::views::rates::rates;
 use crate::views::wording::{self, Labels};
 use crate::views::{causes, overview};
 use model::kernel::KernelRelease;
@@ -28,10 +29,10 @@ pub(crate) fn legend() -> String {
 
 /// Maximum size of the file, in bytes: GitHub shows no step summary of more than 1 MiB, and a step may write more than
 /// this file.
-const MAX: usize = 1_000_000;
+pub(crate) const MAX: usize = 1_000_000;
 
 /// Parts that are left out if the file would be too long, in this order.
-const DETAILS: &[&str] = &["notes", "evidence", "causes", "tables of capabilities", LATER_CHANGES];
+const DETAILS: &[&str] = &["notes", "evidence", "causes", "tables of capabilities", "pass rates", LATER_CHANGES];
 
 /// The changes after the first ones.
 const LATER_CHANGES: &str = "changes but the first 1000";
@@ -47,7 +48,7 @@ struct Sections {
     first_changes: String,
     summary: String,
     /// The details that may be left out, with their names among [`DETAILS`], in the order of the file.
-    details: [(&'static str, String); 4],
+    details: [(&'static str, String); 5],
 }
 
 impl Sections {
@@ -65,6 +66,7 @@ impl Sections {
             first_changes: text(&|out| changes(out, standings, rows.get(..1000).unwrap_or(&rows))),
             summary: text(&|out| summary(out, standings)),
             details: [
+                ("pass rates", text(&|out| pass_rates(out, standings))),
                 ("tables of capabilities", text(&|out| capability_tables(out, matrix))),
                 ("causes", text(&|out| all_causes(out, standings))),
                 ("evidence", text(&|out| evidence(out, matrix))),
@@ -118,6 +120,12 @@ fn head(out: &mut String, standings: &Standings<'_>, left_out: &[&str]) -> std::
         )?;
     }
     writeln!(out, "{}\n", legend())
+}
+
+fn pass_rates(out: &mut String, standings: &Standings<'_>) -> std::fmt::Result {
+    let Some(text) = rates(standings) else { return Ok(()) };
+    let fence = fence(&text);
+    writeln!(out, "## Pass rates\n\n{fence}text\n{text}{fence}\n")
 }
 
 fn capability_tables(out: &mut String, matrix: &Matrix) -> std::fmt::Result {

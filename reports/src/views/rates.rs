@@ -1,19 +1,47 @@
-//! Pass rates of repeated tests, for people.
+//! Pass rates of repeated tests.
 
-use crate::run::by_profile;
+use crate::matrix::Matrix;
+use crate::run::{TestRun, by_profile};
 use crate::standing::Standings;
-use crate::verdict::FinalOutcome;
 use crate::views::wording::Labels;
+use schemars::JsonSchema;
+use serde::Serialize;
 use std::collections::BTreeMap;
 use suites::outcome::Outcome;
 
 /// The outcomes of a test.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Rate {
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Rate {
+    /// Attempts that passed.
     passed: u32,
-    failed: u32,
-    /// Attempts that neither passed nor failed, and thus show nothing.
+    /// Attempts that passed or failed.
+    decided: u32,
+    /// Attempts in error, which show nothing.
     errors: u32,
+}
+
+impl Rate {
+    /// Returns the rate of a test that was repeated (`--repeat`); `None` if it was not, or if no attempt has a result.
+    pub(crate) fn of(matrix: &Matrix, instance: &TestRun) -> Option<Rate> {
+        matrix.repeat?;
+        Some(of(instance.attempts.iter().map(|attempt| &attempt.outcome))).filter(|rate| *rate != Rate::default())
+    }
+
+    /// Checks whether every attempt passed.
+    pub(crate) fn is_whole(self) -> bool {
+        self.passed == self.decided && self.errors == 0
+    }
+
+    /// Formats the rate: `3 of 5 (60 %), 1 in error`.
+    pub(crate) fn words(self) -> String {
+        let Rate { passed, decided, errors } = self;
+        let errors = if errors == 0 { String::new() } else { format!(", {errors} in error") };
+        match decided {
+            0 => format!("never decided{errors}"),
+            _ => format!("{passed} of {decided} ({} %){errors}", u64::from(passed) * 100 / u64::from(decided)),
+        }
+    }
 }
 
 /// Returns the rates of tests that were repeated and did not pass each time; `None` if nothing was repeated.
@@ -29,11 +57,10 @@ pub fn rates(standings: &Standings<'_>) -> Option<String> {
         let mut lines = Vec::new();
         for (profile, instances) in by_profile(&cell.instances) {
             for instance in instances {
-                let rate = of(instance.attempts.iter().map(|attempt| &attempt.outcome));
-                match rate {
-                    Rate { passed: 0, failed: 0, errors: 0 } => {}
-                    Rate { passed, failed: 0, errors: 0 } => *always.entry(passed).or_default() += 1,
-                    _ => lines.push(format!("  {} ({profile}): {}", instance.test, words(rate))),
+                match Rate::of(matrix, instance) {
+                    None => {}
+                    Some(rate) if rate.is_whole() => *always.entry(rate.passed).or_default() += 1,
+                    Some(rate) => lines.push(format!("  {} ({profile}): {}", instance.test, rate.words())),
                 }
             }
         }
@@ -49,20 +76,14 @@ pub fn rates(standings: &Standings<'_>) -> Option<String> {
     Some(out)
 }
 
-fn of<'a>(outcomes: impl Iterator<Item = &'a Outcome> + Clone) -> Rate {
-    let errors = outcomes.clone().filter(|outcome| matches!(outcome, Outcome::Error { .. })).count();
-    let (passed, decided) = FinalOutcome::of(outcomes).map_or((0, 0), |last| (last.passed, last.decided));
-    Rate { passed, failed: decided.saturating_sub(passed), errors: u32::try_from(errors).unwrap_or(u32::MAX) }
-}
-
-/// Formats a rate: `3 of 5 (60 %), 1 in error`.
-fn words(rate: Rate) -> String {
-    let decided = rate.passed + rate.failed;
-    let errors = if rate.errors == 0 { String::new() } else { format!(", {} in error", rate.errors) };
-    match decided {
-        0 => format!("never decided{errors}"),
-        _ => format!("{} of {decided} ({} %){errors}", rate.passed, u64::from(rate.passed) * 100 / u64::from(decided)),
+fn of<'a>(outcomes: impl Iterator<Item = &'a Outcome>) -> Rate {
+    let mut rate = Rate::default();
+    for outcome in outcomes {
+        rate.passed += u32::from(*outcome == Outcome::Pass);
+        rate.decided += u32::from(matches!(outcome, Outcome::Pass | Outcome::Fail { .. }));
+        rate.errors += u32::from(matches!(outcome, Outcome::Error { .. }));
     }
+    rate
 }
 
 #[cfg(test)]
@@ -102,5 +123,14 @@ mod tests {
             crate::sample::TDX
         );
         assert_eq!(text, expected);
+        // Every output has them.
+        let standings = standings(&matrix);
+        let markdown = crate::views::markdown::render(&standings);
+        assert!(markdown.contains("## Pass rates\n") && markdown.contains(&expected), "{markdown}");
+        let tests = crate::sample::catalogue();
+        let pages = crate::views::site::pages(&crate::views::site::of_run(&standings, &[], &tests));
+        assert!(pages.values().any(|page| page.contains("3 of 4 (75 %), 1 in error")), "{:?}", pages.keys());
+        let json = crate::views::json::render(&standings).unwrap();
+        assert!(json.contains(r#""rate":{"passed":3,"decided":4,"errors":1}"#), "{json}");
     }
 }

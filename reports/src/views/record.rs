@@ -3,10 +3,10 @@
 use crate::journal::CellFacts;
 use crate::matrix::{CellReport, Matrix, RunKata};
 use crate::redact;
-use crate::run::{RunEnding, day};
+use crate::run::{RunEnding, TestRun, day};
 use crate::signature::{MAX_CAUSE, recorded_cause};
 use crate::standing::{CapabilityStanding, ProfileStanding, Standings};
-use crate::verdict::{Cause, Judgement, Reason};
+use crate::verdict::{Cause, FinalOutcome, Flaky, Judgement, Reason};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use model::distro::DistroId;
@@ -16,6 +16,7 @@ use model::words::form;
 use std::collections::BTreeMap;
 use std::fmt;
 use suites::capability::{Area, Capability};
+use suites::outcome::Outcome;
 
 /// A reason why a run, or a cell of it, is not written back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +54,8 @@ pub fn future_end_reason(end: Option<Timestamp>) -> Option<String> {
 /// their day and versions.
 /// An inconclusive capability is never written: the result of an older run must not get this run's day and versions.
 /// A skipped capability is written as `untested` if no record decides it.
+/// A capability whose tests were repeated (`--repeat`) and did not end alike each time is never written: the last time
+/// decides what the run reports, but it may be one of ten.
 /// A capability without any test is left out; `not-applicable` is written, so that a reader can tell it from one that
 /// nobody looked at.
 /// Kata's own results have a separate entry, with the Kata and the components that were brought along; if there were
@@ -72,6 +75,7 @@ pub fn verified_entries(standings: &Standings<'_>) -> (Vec<(DistroId, VerifiedEn
         }
         for (profile, standing) in &cell.profiles {
             withheld_capabilities(profile, standing).into_iter().for_each(&mut hold);
+            unsteady_capabilities(matrix, cell.report, profile, standing).into_iter().for_each(&mut hold);
             let written =
                 [false, true].into_iter().filter_map(|katas| entry(matrix, cell.report, profile, standing, katas));
             entries.extend(written.map(|entry| (cell.report.cell.distro.clone(), entry)));
@@ -145,6 +149,55 @@ fn withheld_capabilities(profile: &str, standing: &ProfileStanding<'_>) -> Vec<S
     by_day.into_iter().map(line).collect()
 }
 
+/// Describes the capabilities that are not written because repeated tests did not end alike each time.
+fn unsteady_capabilities(
+    matrix: &Matrix,
+    cell: &CellReport,
+    profile: &str,
+    standing: &ProfileStanding<'_>,
+) -> Vec<String> {
+    let mut by_rates: BTreeMap<Vec<String>, Vec<&str>> = BTreeMap::new();
+    for (capability, one) in &standing.capabilities {
+        let rates = unsteady_rates(matrix, cell, profile, one.judgement);
+        if !rates.is_empty() {
+            by_rates.entry(rates).or_default().push(capability.name());
+        }
+    }
+    let line = |(rates, names): (Vec<String>, Vec<&str>)| {
+        format!("{profile}: {} not written, because not every time ended alike: {}", names.join(", "), rates.join(", "))
+    };
+    by_rates.into_iter().map(line).collect()
+}
+
+/// Returns how often each test passed on which a verdict rests that is not written, because the test was repeated and
+/// did not end alike each time: `smoke::guest_boots passed 1 of 10`. Empty if the verdict may be written.
+///
+/// A failure that nothing but such tests show is not written either.
+fn unsteady_rates(matrix: &Matrix, cell: &CellReport, profile: &str, judgement: &Judgement) -> Vec<String> {
+    if matrix.repeat.is_none() {
+        return Vec::new();
+    }
+    if judgement.verdict != Verdict::Unsupported {
+        let rate = |one: &Flaky| format!("{} passed {} of {}", one.test, one.passed, one.attempts);
+        return judgement.flaky.iter().map(rate).collect();
+    }
+    let mut rates = Vec::new();
+    for cause in &judgement.causes {
+        let of_test = cell.instances.iter().filter(|one| one.test == cause.test && one.counts_for(profile));
+        let failed: Vec<FinalOutcome> = of_test
+            .filter_map(TestRun::final_outcome)
+            .filter(|last| matches!(last.outcome, Outcome::Fail { .. }))
+            .collect();
+        // One cause that was seen each time is enough.
+        if failed.iter().any(|last| last.passed == 0) {
+            return Vec::new();
+        }
+        let rate = |last: FinalOutcome| format!("{} passed {} of {}", cause.test, last.passed, last.decided);
+        rates.extend(failed.into_iter().map(rate));
+    }
+    rates
+}
+
 /// Checks whether a run may write its verdict on a capability.
 fn is_written(one: &CapabilityStanding<'_>, is_filtered: bool) -> bool {
     match one.verdict() {
@@ -175,8 +228,10 @@ fn entry(
         return None;
     }
     let is_filtered = cell.filter.is_some();
-    let written =
-        standing.capabilities.iter().filter(|(c, one)| is_katas(**c) == katas && is_written(one, is_filtered));
+    let written = standing.capabilities.iter().filter(|(c, one)| {
+        let is_steady = unsteady_rates(matrix, cell, profile, one.judgement).is_empty();
+        is_katas(**c) == katas && is_steady && is_written(one, is_filtered)
+    });
     let capabilities: BTreeMap<_, _> = written.map(|(c, one)| (*c, capability_of(one.judgement))).collect();
     if capabilities.is_empty() {
         return None;

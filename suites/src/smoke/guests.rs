@@ -130,7 +130,7 @@ fn virtiofsd_ends_when_the_vmm_is_killed(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot_with_virtio_fs()?;
     machine.kill_vmm()?;
     let ended = machine.wait_for_daemon(Duration::from_secs(10));
-    ensure!(ended.is_ok(), "virtiofsd still runs 10 s after QEMU was killed");
+    ensure!(ended.is_ok(), "virtiofsd still runs long after QEMU was killed");
     Ok(())
 }
 

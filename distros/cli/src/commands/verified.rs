@@ -146,6 +146,7 @@ struct Proof<'s> {
 ///
 /// For each capability, the environment that shows most decides, among the results of the current tests. If the results
 /// of all tests together are negative, that stands: older tests required less, and their failures were not seen fixed.
+/// So does a failure of another environment that is later than the pass.
 /// The reports' answer follows the same rule (`reports::standing::answer`).
 fn proof<'s>(
     requested: &[Capability],
@@ -168,7 +169,15 @@ fn proof<'s>(
         let shows = |(run, verdict): &(&VerifiedStanding, Verdict)| {
             *verdict == Verdict::Supported && counts == Some((run.environment, *verdict))
         };
+        // What was not seen with the distro's own packages says nothing about them.
+        let failed_later = |pass: &VerifiedStanding| {
+            results(false).any(|(run, verdict)| {
+                let is_later = run.environment != pass.environment && run.tested > pass.tested;
+                verdict == Verdict::Unsupported && is_later && (pass.shaped || !run.shaped)
+            })
+        };
         match results(true).chain(results(false)).find(shows) {
+            Some((run, _)) if failed_later(run) => proof.lacking.push(*capability),
             Some((run, _)) if proof.by.contains(&run) => {}
             Some((run, _)) => proof.by.push(run),
             None => proof.lacking.push(*capability),
@@ -349,6 +358,12 @@ mod tests {
         assert!(!answer(&requested, &[container(), vsock(Some("1-2"))]).0, "of other packages");
         let no_boot = machine(Capability::VmmBoot, Verdict::Unsupported, Some("1-1"));
         assert!(!answer(&requested[..1], &[container(), no_boot]).0, "the machine outranks the container");
+        let boots = || machine(Capability::VmmBoot, Verdict::Supported, Some("1-1"));
+        assert!(!answer(&requested[..1], &[standing(false, Some("1-1")), boots()]).0, "the container failed later");
+        let before = VerifiedStanding { tested: date(2026, 10, 30), ..standing(false, Some("1-1")) };
+        assert!(answer(&requested[..1], &[before, boots()]).0, "the machine passed later");
+        let of_others = VerifiedStanding { shaped: true, ..standing(false, Some("1-1")) };
+        assert!(answer(&requested[..1], &[of_others, boots()]).0, "other packages");
         let unknown = machine(Capability::VmmBoot, Verdict::Untested, Some("1-1"));
         assert!(answer(&requested[..1], &[container(), unknown]).0, "and not where it has not decided");
         let by_older_tests = |mut run: VerifiedStanding| {

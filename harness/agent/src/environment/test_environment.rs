@@ -230,4 +230,12 @@ impl Daemon for DaemonAlone {
     fn wait(&mut self, deadline: Duration) -> Option<String> {
         self.process.wait(deadline)
     }
+
+    fn deadline(&self) -> Duration {
+        self.process.deadline()
+    }
+
+    fn listens(&self) -> bool {
+        self.process.listens()
+    }
 }

@@ -11,6 +11,7 @@ use rustix::process::Signal;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
 use std::process::Child;
 use std::time::{Duration, Instant};
 use suites::check::Stop;
@@ -27,6 +28,9 @@ pub(crate) struct DaemonProcess {
     log: Log,
     /// The daemon and its child processes: a daemon in a sandbox serves from a child.
     family: Vec<u32>,
+    socket: PathBuf,
+    /// Time that it may take to open its socket.
+    deadline: Duration,
 }
 
 impl DaemonProcess {
@@ -42,8 +46,9 @@ impl DaemonProcess {
         let mut child = spawn(argv, fds)
             .map_err(|e| Stop::blame(Component::Virtiofsd, format!("{} does not start: {e}", argv[0])))?;
         let log = stderr_log(&mut child, &paths.dir.join("virtiofsd.log")).map_err(failed)?;
-        let mut daemon = DaemonProcess { child, ended: None, log, family: Vec::new() };
-        let end = Instant::now() + deadlines.daemon;
+        let (socket, deadline) = (paths.virtiofsd.clone(), deadlines.daemon);
+        let mut daemon = DaemonProcess { child, ended: None, log, family: Vec::new(), socket, deadline };
+        let end = Instant::now() + deadline;
         // If the daemon inherits the listener, there is nothing to wait for: QEMU's connection waits in the queue.
         while composed.daemon_fd.is_none() && !paths.virtiofsd.exists() && Instant::now() < end {
             if daemon.end(Duration::from_millis(20)).is_some() {
@@ -130,6 +135,14 @@ impl Daemon for DaemonProcess {
 
     fn wait(&mut self, deadline: Duration) -> Option<String> {
         self.end(deadline).map(|end| end.to_string())
+    }
+
+    fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    fn listens(&self) -> bool {
+        self.socket.exists()
     }
 }
 

@@ -47,6 +47,29 @@ fn a_small_run_as_junit() {
 }
 
 #[test]
+fn tests_that_cannot_apply_on_the_architecture_are_no_cases() {
+    let (test, catalogue) = ("smoke::scsi_disk_is_hotplugged", suites::catalogue::tests());
+    let on = |arch: &str, has_run: bool| {
+        let mut maker = Maker::default();
+        maker.start(&["go-3.29"], &["13"]);
+        maker.push(Event::CellStarted { cell: cell("13") });
+        if has_run {
+            maker.done("13", &["go-3.29"], test, skip("what it expects was read of Kata on x86_64"));
+        }
+        maker.push(Event::CellFinished { cell: cell("13") });
+        maker.push(Event::RunFinished { interrupted: false });
+        let text = serde_json::to_string(&maker.journal.entries).unwrap().replace("/x86_64/", &format!("/{arch}/"));
+        maker.journal.entries = serde_json::from_str(&text).unwrap();
+        let matrix = matrix(&maker.journal, catalogue, &sample::profiles());
+        whole(&sample::standings(&matrix), catalogue).contains(&format!("name=\"{test}\""))
+    };
+    for has_run in [true, false] {
+        assert!(on("x86_64", has_run), "{has_run}");
+        assert!(!on("aarch64", has_run), "{has_run}");
+    }
+}
+
+#[test]
 fn there_is_a_suite_for_each_cell_and_profile() {
     let matrix = sample::matrix();
     let text = rendered(&sample::journal());

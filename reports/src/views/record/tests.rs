@@ -1,6 +1,6 @@
 use super::*;
-use crate::journal::{Candidate, Event, ProbeAnswer};
-use crate::sample::{self, BOOT, RENAME, cell, judged, recorded, run, skip};
+use crate::journal::{Candidate, Event, ProbeAnswer, RunFacts};
+use crate::sample::{self, BOOT, QMP, RENAME, cell, fail, judged, recorded, run, skip};
 use model::verified::{Basis, VerifiedCapability};
 use suites::capability::Capability;
 use suites::outcome::{Component, Outcome};
@@ -90,6 +90,35 @@ fn an_unjudged_capability_is_not_written_back() {
     let (first, withheld) = verified_entries(&sample::standings(&error));
     assert!(!first[0].1.capabilities.contains_key(&Capability::FsVirtioFs));
     assert!(withheld.is_empty(), "{withheld:?}");
+}
+
+/// Prevents a false verdict from the last of several repetitions.
+#[test]
+fn a_repeated_test_that_did_not_end_alike_each_time_writes_nothing() {
+    let fails = || fail(Component::Qemu, "no reply");
+    let repeated = |outcomes: &[Outcome], repeat: Option<u32>| {
+        let mut maker = run(|test| (test == QMP).then(|| outcomes[0].clone()));
+        let (end, cell_end) = (maker.journal.entries.pop().unwrap(), maker.journal.entries.pop().unwrap());
+        for (number, outcome) in (2..).zip(&outcomes[1..]) {
+            maker.attempt("13", &["go-3.29"], QMP, number, outcome.clone());
+        }
+        maker.journal.entries.extend([cell_end, end]);
+        if let Event::RunStarted { facts, .. } = &mut maker.journal.entries[0].event {
+            *facts = Some(RunFacts { repeat, ..RunFacts::default() });
+        }
+        let matrix = judged(&maker);
+        let (entries, withheld) = verified_entries(&sample::standings(&matrix));
+        let verdict = entries[0].1.capabilities.get(&Capability::VmmQmp).map(|known| known.verdict);
+        (verdict, withheld.into_iter().map(|held| held.reason).collect::<Vec<String>>())
+    };
+    let minority: Vec<Outcome> = (0..9).map(|_| fails()).chain([Outcome::Pass]).collect();
+    let reason = "go-3.29: vmm.qmp not written, because not every time ended alike: smoke::qmp_replies_parse passed";
+    assert_eq!(repeated(&minority, Some(10)), (None, vec![format!("{reason} 1 of 10")]));
+    let last_failed = [Outcome::Pass, Outcome::Pass, fails()];
+    assert_eq!(repeated(&last_failed, Some(3)), (None, vec![format!("{reason} 2 of 3")]), "nor a failure");
+    assert_eq!(repeated(&[fails(), fails()], Some(2)), (Some(Verdict::Unsupported), vec![]));
+    assert_eq!(repeated(&[Outcome::Pass, Outcome::Pass], Some(2)), (Some(Verdict::Supported), vec![]));
+    assert_eq!(repeated(&[fails(), Outcome::Pass], None), (Some(Verdict::Supported), vec![]), "a retry");
 }
 
 fn filtered(maker: &mut sample::Maker) {

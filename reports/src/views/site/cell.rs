@@ -6,10 +6,11 @@ use super::known::Why;
 use super::page::{Here, MOST, document, fitting, left_out, legend, mark, message, scroll, time};
 use super::results;
 use super::{Put, SiteCell, Website};
-use crate::matrix::{CellReport, ProfileHead};
+use crate::matrix::{CellReport, Matrix, ProfileHead};
 use crate::redact::one_line;
 use crate::standing::{CellStanding, is_main};
 use crate::views::marks::Marks;
+use crate::views::rates::Rate;
 use crate::views::record::withheld_cell;
 use crate::views::{causes, wording};
 use maud::{Markup, PreEscaped, html};
@@ -151,7 +152,8 @@ fn why(here: &Here<'_>, cell: &SiteCell<'_>, room: &mut usize) -> Markup {
     let mut for_causes = *room / 2;
     let run = cell.run.and_then(|run| here.site.runs.get(run));
     let standing = run.and_then(|run| run.standings.cells.iter().find(|one| one.report.cell == cell.id));
-    let items = standing.map(|standing| of_run(here, standing)).unwrap_or_default();
+    let items = run.zip(standing).map(|(run, standing)| of_run(here, run.standings.matrix, standing));
+    let items = items.unwrap_or_default();
     let (shown, omitted) = fitting(items.into_iter(), &mut for_causes, |item| item);
     // On a run's own pages, all results are from the run.
     let recorded = if here.site.is_run { Vec::new() } else { recorded(here, cell) };
@@ -172,7 +174,7 @@ fn why(here: &Here<'_>, cell: &SiteCell<'_>, room: &mut usize) -> Markup {
     }
 }
 
-fn of_run(here: &Here<'_>, standing: &CellStanding<'_>) -> Vec<Markup> {
+fn of_run(here: &Here<'_>, matrix: &Matrix, standing: &CellStanding<'_>) -> Vec<Markup> {
     let report = standing.report;
     let errors = report.errors.iter().map(|failure| {
         html! { li.error { b { "The cell could not go on" } " (" (failure.phase) ")" (message(&failure.message)) } }
@@ -189,7 +191,11 @@ fn of_run(here: &Here<'_>, standing: &CellStanding<'_>) -> Vec<Markup> {
     let flaky = flaky.iter().map(|test| {
         html! { li.gap { b { "flaky" } " " (here.test(&test.test)) " passed " (test.passed) " of " (test.attempts) " times" } }
     });
-    errors.chain(causes).chain(flaky).collect()
+    let rates = report.instances.iter().filter_map(|one| Some((one, Rate::of(matrix, one)?)));
+    let rates = rates.filter(|(_, rate)| !rate.is_whole()).map(|(one, rate)| {
+        html! { li.gap { b { "repeated" } " " (here.test(&one.test)) " passed " (rate.words()) } }
+    });
+    errors.chain(causes).chain(flaky).chain(rates).collect()
 }
 
 /// A reason, with everything that it applies to.

@@ -1,7 +1,7 @@
 //! Whether Kata can run on a release according to its whole record, in one line per profile.
 //!
 //! The rule is that of the reports (`reports::standing::answer`): for each capability that Kata needs, the result with
-//! the newest packages counts, and among several environments the one that shows most.
+//! the newest packages counts, and among several environments the one that shows most, unless another one failed later.
 
 use super::named::named;
 use jiff::civil::Date;
@@ -11,7 +11,8 @@ use model::environment::Environment;
 use model::package_manager::PackageManager;
 use model::profile::Profile;
 use model::verified::{
-    EvidenceSummary, Measured, Verdict, VerifiedCapability, VerifiedEntry, decided, same_tests, test_set_of_today,
+    EvidenceSummary, Measured, Verdict, VerifiedCapability, VerifiedEntry, WITH_CANDIDATES, decided, same_tests,
+    test_set_of_today,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,37 +37,53 @@ struct Evidence<'e> {
 pub(super) fn answer<'e>(entries: &'e [VerifiedEntry], profile: &Profile, manager: PackageManager) -> Answer<'e> {
     let own = || entries.iter().filter(|entry| !entry.shaped);
     let all: Vec<Measured<'_>> = own().map(Measured::in_entry).collect();
-    let of_profile: Vec<(&VerifiedEntry, bool)> = own()
+    let of_profile: Vec<(&'e VerifiedEntry, bool)> = own()
         .filter(|entry| entry.profile == profile.name)
         .map(|entry| (entry, Measured::in_entry(entry).is_newest_of(&all, Some(manager))))
         .collect();
+    let evidence_of = |capability: Capability| -> Vec<Evidence<'e>> {
+        of_profile.iter().filter_map(|&(entry, is_newest)| evidence_on(entry, is_newest, capability)).collect()
+    };
     let (mut against, mut missing, mut by_older_tests) = (Vec::new(), Vec::new(), Vec::new());
     let (mut shows, mut fails): (Vec<&VerifiedEntry>, Vec<&VerifiedEntry>) = (Vec::new(), Vec::new());
-    let (mut count, mut is_outdated, mut has_workaround) = (0, false, false);
+    let (mut count, mut is_outdated) = (0, false);
+    let mut workarounds: BTreeSet<&str> = BTreeSet::new();
     for capability in profile.needs() {
         count += 1;
-        let evidence: Vec<Evidence<'_>> =
-            of_profile.iter().filter_map(|&(entry, is_newest)| evidence_on(entry, is_newest, capability)).collect();
-        let older = decided(&evidence, |one| one.summary, false);
-        let standing = older.filter(|one| one.summary.verdict.is_against());
-        match decided(&evidence, |one| one.summary, true).or(standing) {
+        let evidence = evidence_of(capability);
+        match counting(&evidence) {
             Some(one) if one.summary.verdict.is_against() => {
                 against.push(format!("{capability}{}", blamed(one.known)));
                 fails.push(one.entry);
             }
             Some(one) => {
                 shows.push(one.entry);
-                has_workaround |= one.summary.verdict == Verdict::Partial;
+                if one.summary.verdict == Verdict::Partial {
+                    let named = one.known.workaround.as_deref().unwrap_or("a workaround");
+                    workarounds.insert(named.strip_prefix(WITH_CANDIDATES).unwrap_or(named));
+                }
                 by_older_tests.extend(one.summary.is_by_older_tests.then_some(capability.name()));
             }
             None => {
                 missing.push(capability.name());
-                is_outdated |= older.is_some();
+                is_outdated |= decided(&evidence, |one| one.summary, false).is_some();
             }
         }
     }
     let with = if is_outdated { " with the newest packages" } else { "" };
-    let workaround = if has_workaround { " with a workaround" } else { "" };
+    let workaround = match workarounds.is_empty() {
+        true => String::new(),
+        false => format!(" with {}", workarounds.into_iter().collect::<Vec<&str>>().join("; ")),
+    };
+    // What Kata does not need has a column in the overview, too.
+    let optional: Vec<&str> = Capability::ALL
+        .iter()
+        .filter(|capability| capability.is_shown_beside() && profile.has(**capability))
+        .filter(|capability| {
+            counting(&evidence_of(**capability)).is_some_and(|one| one.summary.verdict == Verdict::Unsupported)
+        })
+        .map(|capability| capability.name())
+        .collect();
     let less = |words: &str, names: &[&str]| match names.is_empty() {
         true => String::new(),
         false => format!("{words}{}", named(names)),
@@ -74,7 +91,10 @@ pub(super) fn answer<'e>(entries: &'e [VerifiedEntry], profile: &Profile, manage
     let against: Vec<&str> = against.iter().map(String::as_str).collect();
     let words = match (against.is_empty(), missing.is_empty()) {
         (false, _) => format!("no: {}{}", named(&against), less(&format!("; not known{with}: "), &missing)),
-        (true, true) => format!("yes{workaround}, all {count}{}", less("; by older tests: ", &by_older_tests)),
+        (true, true) => {
+            let (older, beside) = (less("; by older tests: ", &by_older_tests), less("; optional: no ", &optional));
+            format!("yes{workaround}, all {count}{older}{beside}")
+        }
         (true, false) if missing.len() == count => {
             format!("not known yet{with}: none of the {count} was shown to work")
         }
@@ -89,9 +109,21 @@ pub(super) fn answer<'e>(entries: &'e [VerifiedEntry], profile: &Profile, manage
 fn evidence_on(entry: &VerifiedEntry, is_newest: bool, capability: Capability) -> Option<Evidence<'_>> {
     let known = entry.capabilities.get(&capability)?;
     let is_by_older_tests = !same_tests(&entry.test_set, test_set_of_today(), capability);
-    let summary =
-        EvidenceSummary { environment: entry.environment, verdict: known.verdict, is_newest, is_by_older_tests };
+    let summary = EvidenceSummary {
+        environment: entry.environment,
+        verdict: known.verdict,
+        is_newest,
+        is_by_older_tests,
+        day: Some(entry.tested),
+        is_of_the_run: false,
+    };
     Some(Evidence { entry, known, summary })
+}
+
+/// Returns the evidence that counts: that with the newest packages, or an older failure that was not seen to be fixed.
+fn counting<'a, 'e>(evidence: &'a [Evidence<'e>]) -> Option<&'a Evidence<'e>> {
+    let standing = || decided(evidence, |one| one.summary, false).filter(|one| one.summary.verdict.is_against());
+    decided(evidence, |one| one.summary, true).or_else(standing)
 }
 
 /// Formats the components at fault as ` (kernel, qemu)`; empty if none is blamed.
@@ -148,6 +180,12 @@ mod tests {
         assert_eq!(words(&[entry(&[])]), format!("yes, all {count} {by}"));
         let part = (NET, Some(Verdict::Partial));
         assert_eq!(words(&[entry(&[part])]), format!("yes with a workaround, all {count} {by}"));
+        let mut named = entry(&[part]);
+        let net = named.capabilities.get_mut(&NET).unwrap();
+        net.workaround = Some("with candidates: qemu mine (sha256 0123)".to_owned());
+        assert_eq!(words(&[named]), format!("yes with qemu mine (sha256 0123), all {count} {by}"));
+        let nvdimm = (Capability::VmmImageNvdimm, Some(Verdict::Unsupported));
+        assert_eq!(words(&[entry(&[nvdimm])]), format!("yes, all {count}; optional: no vmm.image.nvdimm {by}"));
         let (no, unknown) = ((Capability::VmmQmp, Some(Verdict::Unsupported)), (VSOCK, None));
         assert_eq!(words(&[entry(&[no, unknown])]), format!("no: vmm.qmp (qemu); not known: vmm.vsock {by}"));
         let less = format!("not known yet: {} of {count}, without vmm.vsock, vmm.net {by}", count - 2);
@@ -170,6 +208,12 @@ mod tests {
         assert_eq!(answer(&both, Profile::find("go-3.32").unwrap(), PackageManager::Apt).rests_on.len(), count);
         let no = words(&[container.clone(), machine(Verdict::Unsupported, "1-1")]);
         assert_eq!(no, "no: vmm.vsock, vmm.net (emulated, vm 2026-11-18)");
+        // A later failure of the container stands against the machine's pass.
+        let failing = entry(&[(VSOCK, Some(Verdict::Unsupported))]);
+        let no = words(&[failing.clone(), machine(Verdict::Supported, "1-1")]);
+        assert_eq!(no, "no: vmm.vsock (qemu) (emulated, container 2026-11-19)");
+        let later = VerifiedEntry { tested: date(2026, 11, 20), ..machine(Verdict::Supported, "1-1") };
+        assert!(words(&[failing, later]).starts_with(&format!("yes, all {count} ")));
         // A pass with older packages proves nothing, and a failure with them stands.
         let outdated = words(&[container.clone(), machine(Verdict::Supported, "1-0")]);
         let expected =

@@ -174,6 +174,7 @@ impl Machine for RunningGuest {
     }
 
     fn wait_for_daemon(&mut self, deadline: Duration) -> Result<(), Stop> {
+        let deadline = deadline * self.deadlines.times;
         self.daemon.as_mut().map_or(Ok(()), |daemon| daemon.must_end(deadline))
     }
 }
