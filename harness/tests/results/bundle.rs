@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 /// Returns the files of a bundle.
-fn files(bundle: &Path) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn files(bundle: &Path) -> BTreeMap<String, Vec<u8>> {
     let folder = tempfile::tempdir().unwrap();
     harness::bundle::open(bundle, folder.path()).unwrap();
     images::packed::files(folder.path(), harness::bundle::LIMITS).unwrap()
@@ -17,7 +17,7 @@ fn write_bundle(folder: &Path, files: &BTreeMap<String, Vec<u8>>) {
 }
 
 /// Returns the files with one changed and with matching checksums.
-fn with_file(mut files: BTreeMap<String, Vec<u8>>, name: &str, text: &str) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn with_file(mut files: BTreeMap<String, Vec<u8>>, name: &str, text: &str) -> BTreeMap<String, Vec<u8>> {
     files.insert(name.to_owned(), text.as_bytes().to_vec());
     let sums = reports::bundle::sums(&files);
     files.insert(reports::bundle::SUMS.to_owned(), sums.into_bytes());

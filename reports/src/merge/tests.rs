@@ -286,6 +286,18 @@ fn each_file_has_its_run_in_its_path_once() {
 }
 
 #[test]
+fn a_journal_without_some_cells_has_no_trace_of_them() {
+    let both = merge(&[run("a", 0, "12", &[(BOOT, 1, Outcome::Pass)]), run("b", 5, "13", &[(BOOT, 1, Outcome::Pass)])]);
+    let less = without_cells(&both.journal, &[cell("12")].into());
+    let folded = fold(&less);
+    assert_eq!(folded.order, [cell("13")]);
+    assert_eq!(folded.cells.keys().collect::<Vec<_>>(), [&cell("13")]);
+    assert!(!folded.provenance.planned.contains_key(&cell("12")));
+    assert_eq!(outcomes(&folded, "13", BOOT), ["pass"]);
+    assert_eq!(folded.ending, RunEnding::Finished);
+}
+
+#[test]
 fn merging_without_any_run_gives_an_empty_result() {
     assert_eq!(merge(&[]), Merged::default());
     // Events before the first run belong to none.
