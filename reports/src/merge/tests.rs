@@ -1,7 +1,7 @@
 use super::*;
 use crate::journal::{Accelerator, RunFacts, RunFilter};
 use crate::run::{Run, RunEnding};
-use crate::sample::{BOOT, INSTALL, Maker, QMP, cell, facts, fail};
+use crate::sample::{BOOT, INSTALL, Maker, QMP, answers_of_hardware, cell, facts, fail};
 use suites::outcome::Outcome;
 
 /// Returns a run of one cell that began this many hours after the others, with these outcomes.
@@ -170,6 +170,7 @@ fn incompatible_runs_are_not_mixed_and_a_shaped_run_stays_shaped() {
             |event| {
                 if let Event::CellFacts { facts, .. } = event {
                     (facts.basis, facts.accelerator) = (Basis::Hardware, Accelerator::Kvm);
+                    facts.environment.extend(answers_of_hardware());
                 }
             },
             "emulated and hardware",
