@@ -15,7 +15,7 @@ use suites::outcome::Component;
 const ONE: &str = "debian:13/x86_64/container";
 const OTHER: &str = "debian:12/x86_64/container";
 
-fn repository() -> PathBuf {
+pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
 }
 
@@ -518,7 +518,7 @@ fn write_back_refuses_a_future_run_and_a_folder_without_records() {
 }
 
 /// Runs a script of `.ci` with this kata-qualify.
-fn script(name: &str, folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> CommandOutput {
+pub(crate) fn script(name: &str, folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> CommandOutput {
     let mut command = Command::new(repository().join(".ci").join(name));
     command.args(arguments).current_dir(folder).env("KATA_QUALIFY", env!("CARGO_BIN_EXE_kata-qualify"));
     command.env_remove("GITHUB_ACTIONS").env_remove("GITHUB_STEP_SUMMARY").env_remove("GITHUB_TOKEN");
@@ -936,6 +936,28 @@ fn the_workflow_qualifies_containers_and_machines_at_separate_times() {
         assert_eq!(shard["profiles"], "${{ needs.build.outputs.profiles }}", "{job}");
     }
     assert!(action.contains("options+=(--profile \"$PROFILES\")") && action.contains("\"${options[@]}\" || code=$?"));
+}
+
+/// A shard at its time limit ends before GitHub ends the job, and its bundle is uploaded.
+#[test]
+fn a_shard_at_its_time_limit_leaves_a_bundle() {
+    let text = |name: &str| fs::read_to_string(repository().join(".github").join(name)).unwrap();
+    let action: Value = serde_yaml::from_str(&text("actions/shard/action.yml")).unwrap();
+    let steps = action["runs"]["steps"].as_array().unwrap();
+    let place = |words: &str| steps.iter().position(|step| step["run"].as_str().is_some_and(|run| run.contains(words)));
+    let (run, pack) = (place("pipeline\" shard ").unwrap(), place("pipeline\" pack ").unwrap());
+    assert!(run < pack && pack < steps.len() - 1, "{run} {pack}");
+    let upload = steps.last().unwrap();
+    assert_eq!((&steps[pack]["if"], &upload["if"]), (&Value::from("always()"), &Value::from("always()")));
+    assert_eq!(upload["with"]["if-no-files-found"], "error", "a shard without a bundle is no success");
+    let script = steps[run]["run"].as_str().unwrap();
+    let minutes = script.split_once("timeout --signal=INT ").and_then(|(_, rest)| rest.split_once("m "));
+    let minutes: u64 = minutes.unwrap().0.parse().unwrap();
+    let workflow: Value = serde_yaml::from_str(&text("workflows/qualify.yml")).unwrap();
+    for job in ["run", "again"] {
+        let limit = workflow["jobs"][job]["timeout-minutes"].as_u64().unwrap();
+        assert!(minutes + 15 <= limit, "{job}: {minutes} and {limit}");
+    }
 }
 
 /// actionlint is in no registry from which `.ci/run` installs, so only GitHub runs it, built from one fixed commit.
