@@ -475,6 +475,10 @@ fn a_report_marks_unreproduced_failures_and_wishes_at_the_top() {
     assert!(notice.starts_with(expected), "{notice}");
     assert!(body.contains("\nTags: bookworm\n"), "it is known to work in later releases: {body}");
     let (of_a_kernel, ..) = reported(&TIMES_OF_TRIXIE, None, Reproduced::NotRun);
+    let body = of_a_kernel.text.split_once("\n\nSource: ").unwrap().1;
+    let notice = one_line(body.split_once("\n\n").unwrap().1);
+    assert!(notice.starts_with("Read this first --------------- The reproducer was not run. Versions "), "{notice}");
+    assert_eq!(of_a_kernel.text.matches("was not run").count(), 1, "{}", of_a_kernel.text);
     assert!(
         of_a_kernel.text.contains("\n\nSource: linux\nVersion: 6.12.118-1\nSeverity: normal\n"),
         "{}",
