@@ -94,7 +94,7 @@ fn a_bundle_has_no_folder_of_the_command_line_and_no_machine_in_any_file() {
     let log = String::from_utf8_lossy(&files[&format!("{}/{LOG}", artifacts(generated.cell))]).into_owned();
     assert_eq!(log, "in <folder>/b.deb, <folder>/out and <folder>/cache on <host>; /usr/share/qemu stays\n");
     assert!(
-        String::from_utf8_lossy(&files["journal.jsonl"]).contains("<host> found no <folder>/q35 and no /run/kata/x")
+        String::from_utf8_lossy(&files["journal.jsonl"]).contains("<host> found no <folder>/m/q35 and no /run/kata/x")
     );
 }
 

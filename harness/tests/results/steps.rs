@@ -55,7 +55,7 @@ esac
 fn step(folder: &Path, arguments: &[&str], more: &[(&str, &str)]) -> (CommandOutput, Vec<String>) {
     let _ = fs::remove_file(folder.join("log"));
     let program = fake(folder);
-    let variables = [&[("KATA_QUALIFY", program.as_str())], more].concat();
+    let variables = [&[("KATA_QUALIFY", program.as_str())][..], more].concat();
     let output = script("pipeline", folder, arguments, &variables);
     let calls = fs::read_to_string(folder.join("log")).unwrap_or_default();
     (output, calls.lines().map(str::to_owned).collect())
