@@ -1,11 +1,12 @@
 //! A run packed as one file: its contents, cleaned like the reports, and the checks of a file that claims to be one.
 
+use crate::private::Private;
 use anyhow::Context as _;
 use images::ImageErrorKind;
 use images::packed::{self, PackedLimits, is_plain};
 use reports::bundle::{SumsError, logs, manifests};
 use reports::journal::{Event, FILE, Journal, Writer};
-use reports::redact::{People, Redactor, without_folders};
+use reports::redact::{Redactor, without_folders_of};
 use root::Root;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
@@ -27,13 +28,13 @@ const MANIFEST: u64 = 4 << 20;
 pub fn lay_out(run: &Path, folder: &Path) -> anyhow::Result<Journal> {
     let journal = reports::journal::read(&run.join(FILE)).context("reading the run")?;
     // The redactor needs everything that any line of the journal gives away before the first line is written.
-    let redactor = reports::run::redactor(&journal).hiding(people());
+    let redactor = reports::run::redactor(&journal).hiding(Private::of_run(run, &journal).people());
     let mut writer = Writer::create(folder)?.hiding(redactor.clone());
     for entry in &journal.entries {
         let mut entry = entry.clone();
         if let Event::RunStarted { argv, options, .. } = &mut entry.event {
             // Paths of files reveal where somebody works.
-            argv.iter_mut().chain(options).for_each(|word| *word = without_folders(word));
+            argv.iter_mut().chain(options).for_each(|word| *word = without_folders_of(word));
         }
         writer.append_entry(entry)?;
     }
@@ -54,14 +55,6 @@ pub fn lay_out(run: &Path, folder: &Path) -> anyhow::Result<Journal> {
         }
     }
     Ok(reports::journal::read(&folder.join(FILE))?)
-}
-
-/// Returns the names of the user who runs this program, from the environment, and of this machine; home directory names
-/// from another machine are hidden anyhow.
-pub fn people() -> People {
-    let users = ["USER", "LOGNAME", "SUDO_USER"].map(|variable| std::env::var(variable).unwrap_or_default());
-    let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    People::new(users.iter().map(String::as_str), [machine.as_str()])
 }
 
 /// Returns a file's path below the run's directory; no link leads out of it.

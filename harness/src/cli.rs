@@ -1,5 +1,6 @@
 //! The `kata-qualify` command: turns arguments into valid requests and results into exit codes.
 
+mod accepted;
 mod arguments;
 mod base;
 mod blame;

@@ -1,7 +1,7 @@
 //! Copying of runs' files into one directory.
 //!
 //! A directory from somebody else may contain anything: only regular files are copied, links are not followed, and what
-//! exceeds the limits is left out and reported.
+//! exceeds the limits, or has the name of something else, is left out and reported.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
@@ -58,7 +58,14 @@ impl Gathered {
             self.leave_out(from, "too deep");
             return Ok(());
         }
-        fs::create_dir_all(to)?;
+        match fs::create_dir_all(to) {
+            Ok(()) => {}
+            Err(e) if is_about_the_path(&e) => {
+                self.leave_out(from, "no folder can have this name here");
+                return Ok(());
+            }
+            Err(e) => return Err(e),
+        }
         let mut names = fs::read_dir(from)?
             .map(|entry| entry.map(|entry| entry.file_name()))
             .take(usize::try_from(self.files).unwrap_or(usize::MAX).saturating_add(1))
@@ -91,8 +98,11 @@ impl Gathered {
         let mut bytes = File::open(from)?.take(length);
         let mut made = match File::options().write(true).create_new(true).open(to) {
             Ok(made) => made,
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                if !is_same(&mut bytes, to)? {
+            Err(e) if is_about_the_path(&e) => {
+                let is_file = fs::symlink_metadata(to).is_ok_and(|meta| meta.is_file());
+                if !is_file {
+                    self.leave_out(from, "no file can have this name here");
+                } else if !is_same(&mut bytes, to)? {
                     self.leave_out(from, "another file of this name already exists");
                 }
                 return Ok(());
@@ -108,6 +118,13 @@ impl Gathered {
         self.left_out.push(format!("{}: {why}", from.display()));
         self.is_full = false;
     }
+}
+
+/// Checks whether a path cannot be made because of its name, or because a file and a folder have the same name: a
+/// stranger's choice of names must not stop all copying.
+fn is_about_the_path(error: &io::Error) -> bool {
+    use io::ErrorKind::{AlreadyExists, InvalidFilename, IsADirectory, NotADirectory};
+    matches!(error.kind(), AlreadyExists | InvalidFilename | IsADirectory | NotADirectory)
 }
 
 /// Checks whether a file has exactly these bytes.
@@ -157,6 +174,31 @@ mod tests {
         assert_eq!(gathered.left_out.len(), 2, "{:?}", gathered.left_out);
         assert_eq!(fs::read_to_string(to.join("x/log")).unwrap(), "one");
         assert_eq!(fs::read_to_string(to.join("y")).unwrap(), "");
+    }
+
+    /// One directory has a file where another one has a folder.
+    #[test]
+    fn a_file_and_a_folder_of_one_name_do_not_stop_the_copying() {
+        let dir = tempfile::tempdir().unwrap();
+        let [a, b, to] = ["a", "b", "to"].map(|name| dir.path().join(name));
+        put(&a, "x/log", "one");
+        put(&a, "y", "two");
+        put(&b, "x", "three");
+        put(&b, "y/log", "four");
+        put(&b, "z", "five");
+        let mut gathered = Gathered::default();
+        gathered.copy(&a, &to).unwrap();
+        gathered.copy(&b, &to).unwrap();
+        gathered.copy(&b, &to.join("z/below")).unwrap();
+        let expected =
+            ["x: no file can have this name", "y: no folder can have this name", "b: no folder can have this name"];
+        assert_eq!(gathered.left_out.len(), expected.len(), "{:?}", gathered.left_out);
+        for (left_out, words) in gathered.left_out.iter().zip(expected) {
+            assert!(left_out.contains(words), "{words}: {left_out}");
+        }
+        for (file, text) in [("x/log", "one"), ("y", "two"), ("z", "five")] {
+            assert_eq!(fs::read_to_string(to.join(file)).unwrap(), text);
+        }
     }
 
     #[test]

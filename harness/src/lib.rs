@@ -30,6 +30,7 @@ mod logs;
 mod memory;
 pub mod output;
 pub mod plan;
+pub mod private;
 pub mod progress;
 pub mod record_places;
 pub mod replacement;

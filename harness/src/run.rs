@@ -23,7 +23,7 @@ use crate::sweep::{OwnCache, RunLock, SweepReport, SweepScope, host_folder, kata
 use agent::launch::provided::Provided;
 use anyhow::Context as _;
 pub use begin::NotResumable;
-use begin::{cells, check_resumable, is_unfinished, open, shown};
+use begin::{cells, check_resumable, is_unfinished, open, shown, start};
 use bollard::Docker;
 use end::{Engine, trim, watched};
 use images::external_file::ExternalFile;
@@ -224,7 +224,7 @@ pub async fn run(
     progress.saw(&begins, jiff::Timestamp::now());
     cells.iter().for_each(shown);
     let run = before.as_ref().map_or_else(|| process.clone(), |before| before.run.clone());
-    journal.append(begins)?;
+    start(&mut journal, begins, &request)?;
     let cancel = Arc::clone(&request.images.cancel);
     let (images_folder, budget) = (request.images.cache.clone(), request.budget);
     let machines = Machines {

@@ -196,6 +196,20 @@ pub fn planned(text: &str) -> Result<Vec<ExpectedCell>, CellsError> {
     }
 }
 
+/// Returns the shards of a plan, in order; none if it has none.
+///
+/// # Errors
+/// If the file is not a plan.
+pub fn packed(text: &str) -> Result<Vec<Shard>, CellsError> {
+    #[derive(Deserialize)]
+    struct Plan {
+        #[serde(default)]
+        shards: Vec<Shard>,
+    }
+    let Plan { shards } = serde_json::from_str(text).map_err(CellsError::NoPlan)?;
+    Ok(shards)
+}
+
 /// A plan of cells that are run again, each in its own shard as far as the limit allows: each gets a fresh machine.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]

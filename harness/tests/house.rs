@@ -268,6 +268,26 @@ fn a_dependency_is_used_where_a_path_begins_with_it() {
     assert!(!uses(&code("/// See serde::Serialize.\nfn x() {}\n"), "serde"));
 }
 
+/// The nightly workflow has a job for each kind of check that takes long, and its result depends on all of them.
+#[test]
+fn the_nightly_workflow_waits_for_all_of_its_jobs() {
+    let workflow: Value = serde_yaml::from_str(&read(&repository().join(".github/workflows/nightly.yml"))).unwrap();
+    let jobs = workflow["jobs"].as_object().unwrap();
+    let needed: BTreeSet<&str> =
+        jobs["nightly"]["needs"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    let others: BTreeSet<&str> = jobs.keys().map(String::as_str).filter(|name| *name != "nightly").collect();
+    assert_eq!(needed, others);
+    for job in ["shaped", "slurm", "arch"] {
+        assert!(others.contains(job), "{job}");
+    }
+    for name in &others {
+        let variable = name.to_uppercase();
+        assert_eq!(jobs["nightly"]["env"][&variable], format!("${{{{ needs.{name}.result }}}}"));
+        let script = jobs["nightly"]["steps"][0]["run"].as_str().unwrap();
+        assert!(script.contains(&format!("\"${variable}\"")), "{name}: {script}");
+    }
+}
+
 /// A test that is ignored in debug builds never runs unless a step of .ci/nightly runs it in a release build.
 #[test]
 fn tests_that_need_a_release_build_are_run_by_nightly() {

@@ -23,6 +23,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// Points at which a run is killed.
 #[derive(Debug, Clone, Copy)]
 enum Point {
+    /// The journal has been created and has no event yet.
+    Unbegun,
     /// The environment is being brought up.
     BringUp,
     /// The environment was probed, and no test has started.
@@ -43,6 +45,8 @@ impl Point {
             of_cells.map(|cells| cells.values().filter_map(Value::as_u64).sum::<u64>())
         };
         match self {
+            // The journal's existence is enough.
+            Point::Unbegun => true,
             Point::BringUp => {
                 let is_up = |event: &Value| event["event"] == "phase-started" && event["phase"] == "environment";
                 events.iter().any(is_up)
@@ -104,8 +108,8 @@ fn a_resumed_run_reaches_the_same_verdicts_wherever_it_was_killed() {
     let duration = began.elapsed();
     let undisturbed = RunResult::of(&dir.path().join("whole"), whole.code);
     assert_eq!(whole.code, Some(0), "{}", whole.stderr);
-    let points =
-        [Point::BringUp, Point::AfterProbe, Point::MidTest, Point::End, Point::After(random_time_within(duration))];
+    let random = Point::After(random_time_within(duration));
+    let points = [Point::Unbegun, Point::BringUp, Point::AfterProbe, Point::MidTest, Point::End, random];
     for (number, point) in points.into_iter().enumerate() {
         let out = format!("killed-{number}");
         let run = killed_at(point, dir.path(), &out);
@@ -113,8 +117,11 @@ fn a_resumed_run_reaches_the_same_verdicts_wherever_it_was_killed() {
         let before = finished(&journal);
         // A fast machine may finish the run before the kill.
         let is_over = events(&journal).iter().any(|event| event["event"] == "run-finished");
-        let again =
-            if is_over { vec!["report", out.as_str()] } else { vec!["run", "--offline", "--resume", out.as_str()] };
+        let again = match events(&journal).is_empty() {
+            true => [&["run", RELEASE, "--offline"][..], &OF_RUN[..], &["--out", out.as_str()]].concat(),
+            false if is_over => vec!["report", out.as_str()],
+            false => vec!["run", "--offline", "--resume", out.as_str()],
+        };
         let ended = run_to_end(kata_qualify(dir.path()).args(again));
         assert_eq!(RunResult::of(&dir.path().join(&out), ended.code), undisturbed, "{point:?}: {}", ended.stderr);
         let after = finished(&journal);
@@ -122,7 +129,9 @@ fn a_resumed_run_reaches_the_same_verdicts_wherever_it_was_killed() {
             assert_eq!(after.get(attempt), Some(times), "{point:?}: {attempt:?} had ended, and was run again");
         }
         for what in [&["ps", "--all", "--quiet"][..], &["volume", "ls", "--quiet"]] {
-            assert_eq!(ids(what, &run), Vec::<String>::new(), "{point:?} left {what:?}");
+            // A run that had not begun has made nothing.
+            let left = run.as_deref().map_or_else(Vec::new, |run| ids(what, run));
+            assert_eq!(left, Vec::<String>::new(), "{point:?} left {what:?}");
         }
     }
 }
@@ -135,8 +144,8 @@ fn random_time_within(duration: Duration) -> Duration {
     time
 }
 
-/// Starts a run and kills it at a point; returns the run's id.
-fn killed_at(point: Point, folder: &Path, out: &str) -> String {
+/// Starts a run and kills it at a point; returns the run's id, if it had begun.
+fn killed_at(point: Point, folder: &Path, out: &str) -> Option<String> {
     let mut command = kata_qualify(folder);
     command.args(["run", RELEASE, "--offline"]).args(OF_RUN).args(["--out", out]);
     let began = Instant::now();
@@ -144,9 +153,10 @@ fn killed_at(point: Point, folder: &Path, out: &str) -> String {
     let journal = folder.join(out).join("journal.jsonl");
     loop {
         let events = events(&journal);
-        if point.is_reached(&events, began) {
+        if journal.exists() && point.is_reached(&events, began) {
             running.kill();
-            return events[0]["run"].as_str().unwrap().to_owned();
+            let events = command::events(&journal);
+            return events.first().map(|event| event["run"].as_str().unwrap().to_owned());
         }
         let ended = running.0.try_wait().unwrap();
         assert!(ended.is_none(), "{point:?}: the run ended before it was reached: {ended:?}");

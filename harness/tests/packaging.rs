@@ -8,8 +8,10 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
@@ -267,12 +269,21 @@ esac
     program(folder, "kata-qualify", &text)
 }
 
+/// A plan; scripts only read its digest.
+const PLAN: &str = "{}\n";
+
+/// Returns the name that `run-shard` gives to a shard's run.
+fn name_of_shard(shard: u32) -> String {
+    format!("plan-{}-{shard}", reports::digest::short(PLAN))
+}
+
 const FINISHED: &str =
     r#"echo '{"at":"x","event":{"event":"run-finished","interrupted":false}}' >>"$out/journal.jsonl"; exit "#;
 
 /// Returns the exit code of a shard's run, and the calls of kata-qualify since then.
 fn shard(folder: &Path, ending_commands: &str) -> (i32, Vec<String>) {
     let _ = fs::remove_file(folder.join("log"));
+    fs::write(folder.join("plan.json"), PLAN).unwrap();
     let mut command = Command::new(repository("packaging/run-shard"));
     command.env("KATA_QUALIFY", fake_kata_qualify(folder, ending_commands)).current_dir(folder);
     let (code, _) = run(command.args(["plan.json", "3", "results", "--profile", "all", "--offline", "--test=x"]));
@@ -285,20 +296,88 @@ fn run_shard_resumes_an_unfinished_run_and_repeats_a_finished_one() {
     let bundle = |name: &str| format!("bundle results/runs/{name} --out results/bundles/{name}.tar.zst");
     // First the node is killed, then a signal ends the run: neither finishes the shard.
     let (code, calls) = shard(dir.path(), "exit 137");
-    let first_call = "run --cells plan.json --shard 3 --out results/runs/plan-3 --profile all --offline --test=x";
-    assert_eq!((code, calls), (137, vec![first_call.to_owned(), bundle("plan-3")]));
+    let name = name_of_shard(3);
+    let first_call =
+        format!("run --cells plan.json --shard 3 --out results/runs/{name} --profile all --offline --test=x");
+    assert_eq!((code, calls), (137, vec![first_call.clone(), bundle(&name)]));
     let interrupted = FINISHED.replace("false", "true") + "130";
     // Options that the journal has are not passed again.
-    let resumed = "run --resume results/runs/plan-3 --offline".to_owned();
-    assert_eq!(shard(dir.path(), &interrupted), (130, vec![resumed.clone(), bundle("plan-3")]));
-    assert_eq!(shard(dir.path(), &format!("{FINISHED}3")), (3, vec![resumed, bundle("plan-3")]));
+    let resumed = format!("run --resume results/runs/{name} --offline");
+    assert_eq!(shard(dir.path(), &interrupted), (130, vec![resumed.clone(), bundle(&name)]));
+    assert_eq!(shard(dir.path(), &format!("{FINISHED}3")), (3, vec![resumed, bundle(&name)]));
     // The run has ended, so this is another run.
-    let again = first_call.replace("runs/plan-3", "runs/plan-3-again1");
-    assert_eq!(shard(dir.path(), &format!("{FINISHED}0")), (0, vec![again, bundle("plan-3-again1")]));
+    let name_again = format!("{name}-again1");
+    let again = first_call.replace(&name, &name_again);
+    assert_eq!(shard(dir.path(), &format!("{FINISHED}0")), (0, vec![again, bundle(&name_again)]));
     let mut bundles: Vec<_> =
         fs::read_dir(dir.path().join("results/bundles")).unwrap().map(|e| e.unwrap().file_name()).collect();
     bundles.sort();
-    assert_eq!(bundles, ["plan-3-again1.tar.zst", "plan-3.tar.zst"]);
+    assert_eq!(bundles, [format!("{name_again}.tar.zst").as_str(), format!("{name}.tar.zst").as_str()]);
+}
+
+/// Another plan with the same name has other cells in its shards.
+#[test]
+fn run_shard_never_resumes_the_run_of_another_plan() {
+    let dir = tempfile::tempdir().unwrap();
+    let call = |plan: &str| {
+        let _ = fs::remove_file(dir.path().join("log"));
+        fs::write(dir.path().join("plan.json"), plan).unwrap();
+        let mut command = Command::new(repository("packaging/run-shard"));
+        command.env("KATA_QUALIFY", fake_kata_qualify(dir.path(), "exit 137")).current_dir(dir.path());
+        run(command.args(["plan.json", "0", "results"]));
+        fs::read_to_string(dir.path().join("log")).unwrap().lines().next().unwrap().to_owned()
+    };
+    assert!(call("{\"cells\": [1]}").starts_with("run --cells"));
+    assert!(call("{\"cells\": [2]}").starts_with("run --cells"));
+    assert!(call("{\"cells\": [1]}").starts_with("run --resume"));
+}
+
+/// A kill between the creation of the journal and its first line leaves nothing to resume or to pack.
+#[test]
+fn run_shard_begins_anew_if_the_journal_has_no_whole_line() {
+    for torn in ["", "{\"at\":\"x\",\"ev"] {
+        let dir = tempfile::tempdir().unwrap();
+        let name = name_of_shard(3);
+        let folder = dir.path().join("results/runs").join(&name);
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("journal.jsonl"), torn).unwrap();
+        let (_, calls) = shard(dir.path(), "exit 137");
+        assert!(calls[0].starts_with("run --cells plan.json --shard 3 --out "), "{torn}: {calls:?}");
+    }
+}
+
+/// Some engines repeat whatever does not end with 0.
+#[test]
+fn run_shard_can_report_worse_results_as_done() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("plan.json"), PLAN).unwrap();
+    for (ends, is_done, expected) in [(1, "yes", 0), (1, "", 1), (3, "yes", 3), (0, "yes", 0)] {
+        let mut command = Command::new(repository("packaging/run-shard"));
+        command.env("KATA_QUALIFY", fake_kata_qualify(dir.path(), &format!("{FINISHED}{ends}")));
+        command.env("KATA_QUALIFY_WORSE_IS_DONE", is_done).current_dir(dir.path());
+        assert_eq!(run(command.args(["plan.json", "0", "results"])).0, expected, "{ends} {is_done}");
+    }
+}
+
+/// A signal for run-shard's whole group, as from a terminal or `timeout`, reaches the run exactly once: a second one
+/// would end it at once.
+#[test]
+fn run_shard_hands_a_signal_on_and_packs_what_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("plan.json"), PLAN).unwrap();
+    let waits = r#"trap 'echo signal >>signals; sleep 1; exit 130' TERM; touch ready; while :; do sleep 0.1; done"#;
+    let mut command = Command::new(repository("packaging/run-shard"));
+    command.env("KATA_QUALIFY", fake_kata_qualify(dir.path(), waits)).current_dir(dir.path()).process_group(0);
+    let mut shard = command.args(["plan.json", "0", "results"]).spawn().unwrap();
+    let began = Instant::now();
+    while !dir.path().join("ready").exists() {
+        assert!(began.elapsed() < Duration::from_secs(30), "the run has not started");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    run_successfully(Command::new("kill").args(["-s", "TERM", "--", &format!("-{}", shard.id())]));
+    assert_eq!(shard.wait().unwrap().code(), Some(130));
+    assert_eq!(fs::read_to_string(dir.path().join("signals")).unwrap(), "signal\n");
+    assert!(dir.path().join(format!("results/bundles/{}.tar.zst", name_of_shard(0))).is_file());
 }
 
 #[test]
@@ -308,6 +387,7 @@ fn run_shard_imports_the_listed_images_first() {
     fs::create_dir(&images).unwrap();
     fs::write(images.join("files"), "a.tar.zst#sha256:0\nb.tar.zst#sha256:1\n").unwrap();
     let mut command = Command::new(repository("packaging/run-shard"));
+    fs::write(dir.path().join("plan.json"), PLAN).unwrap();
     command.env("KATA_QUALIFY", fake_kata_qualify(dir.path(), "exit 0")).env("KATA_QUALIFY_IMAGES", &images);
     run_successfully(command.args(["plan.json", "0", "results"]).current_dir(dir.path()));
     let calls = fs::read_to_string(dir.path().join("log")).unwrap();
@@ -317,22 +397,54 @@ fn run_shard_imports_the_listed_images_first() {
 /// The exit code of an array task, and whether the task is requeued.
 #[test]
 fn a_slurm_task_with_exit_code_3_is_requeued_once() {
-    for (code, restarts, expected, queued) in
-        [(0, None, 0, false), (1, None, 0, false), (3, None, 0, true), (3, Some("1"), 0, false), (2, None, 2, false)]
-    {
+    for (code, was_repeated, restarts, expected, queued) in [
+        (0, false, None, 0, false),
+        (1, false, None, 0, false),
+        (3, false, None, 0, true),
+        // A node died, and the shard has not been repeated.
+        (3, false, Some("1"), 0, true),
+        (3, true, Some("1"), 0, false),
+        (2, false, None, 2, false),
+    ] {
         let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("plan.json"), PLAN).unwrap();
+        if was_repeated {
+            fs::create_dir_all(dir.path().join(format!("r/runs/{}-again1", name_of_shard(4)))).unwrap();
+        }
         let run_shard = program(dir.path(), "run-shard", &format!("#!/bin/sh\necho \"$*\" >shard\nexit {code}\n"));
         program(dir.path(), "scontrol", "#!/bin/sh\necho \"$*\" >scontrol-asked\n");
         let path = format!("{}:{}", dir.path().display(), std::env::var("PATH").unwrap());
         let mut task = Command::new(repository("packaging/slurm/qualify.sbatch"));
         task.current_dir(dir.path()).env("PATH", path).env("RUN_SHARD", run_shard);
-        task.envs([("PLAN", "p.json"), ("RESULTS", "r"), ("SLURM_ARRAY_JOB_ID", "7"), ("SLURM_ARRAY_TASK_ID", "4")]);
+        task.envs([("PLAN", "plan.json"), ("RESULTS", "r"), ("SLURM_ARRAY_JOB_ID", "7"), ("SLURM_ARRAY_TASK_ID", "4")]);
         let (ended, output) = run(task.envs(restarts.map(|count| ("SLURM_RESTART_COUNT", count))));
         assert_eq!(ended, expected, "{code}: {output}");
-        assert_eq!(fs::read_to_string(dir.path().join("shard")).unwrap(), "p.json 4 r\n");
+        assert_eq!(fs::read_to_string(dir.path().join("shard")).unwrap(), "plan.json 4 r\n");
         let calls = fs::read_to_string(dir.path().join("scontrol-asked")).ok();
         assert_eq!(calls.as_deref(), queued.then_some("requeue 7_4\n"), "{code} {restarts:?}");
     }
+}
+
+/// Slurm sends its signal before the time limit to the batch script alone.
+#[test]
+fn a_slurm_task_hands_a_signal_on_to_its_shard() {
+    let text = fs::read_to_string(repository("packaging/slurm/qualify.sbatch")).unwrap();
+    assert!(text.contains("\n#SBATCH --signal=B:INT@"), "{text}");
+    let dir = tempfile::tempdir().unwrap();
+    let waits = "trap 'echo signal >>signals; exit 130' TERM; touch ready; while :; do sleep 0.1; done";
+    let run_shard = program(dir.path(), "run-shard", &format!("#!/bin/sh\n{waits}\n"));
+    let mut task = Command::new(repository("packaging/slurm/qualify.sbatch"));
+    task.current_dir(dir.path()).env("RUN_SHARD", run_shard);
+    task.envs([("PLAN", "plan.json"), ("RESULTS", "r"), ("SLURM_ARRAY_JOB_ID", "7"), ("SLURM_ARRAY_TASK_ID", "4")]);
+    let mut task = task.spawn().unwrap();
+    let began = Instant::now();
+    while !dir.path().join("ready").exists() {
+        assert!(began.elapsed() < Duration::from_secs(30), "the shard has not started");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    run_successfully(Command::new("kill").args(["-s", "TERM", &task.id().to_string()]));
+    assert_eq!(task.wait().unwrap().code(), Some(130));
+    assert_eq!(fs::read_to_string(dir.path().join("signals")).unwrap(), "signal\n");
 }
 
 #[test]

@@ -41,6 +41,7 @@ fn the_shard_of_a_dead_node_is_resumed_on_the_other_node() {
     assert_eq!(undisturbed.code, Some(0), "{}", undisturbed.stderr);
     let plan = run_command(&["plan", "debian:12,13", "--in", "container", "--shards", "2", "--format", "json"]);
     fs::write(path_of("plan.json"), &plan.stdout).unwrap();
+    let digest = reports::digest::short(&plan.stdout);
     fs::create_dir(path_of("images")).unwrap();
     let exported = run_to_end(kata_qualify(&path_of("images")).args(["images", "export"]).args(RELEASES));
     assert_eq!(exported.code, Some(0), "{}", exported.stderr);
@@ -75,7 +76,7 @@ fn the_shard_of_a_dead_node_is_resumed_on_the_other_node() {
         if states == both { Ok(tasks) } else { Err(format!("{states:?}")) }
     });
     let dead_task = tasks.iter().position(|task| task.node == "n1").unwrap();
-    let journal = path_of(&format!("results/runs/plan-{dead_task}/journal.jsonl"));
+    let journal = path_of(&format!("results/runs/plan-{digest}-{dead_task}/journal.jsonl"));
     let run = wait_for("a test that has ended in a guest of n1's shard", SHARD, || {
         let run = run_id_once_a_guest_started(&journal)?;
         let in_guests = |event: &Value| event["guests"].as_array().is_some_and(|guests| !guests.is_empty());
@@ -86,7 +87,7 @@ fn the_shard_of_a_dead_node_is_resumed_on_the_other_node() {
             Err("no test has ended in a guest".to_owned())
         }
     });
-    let other = path_of(&format!("results/runs/plan-{}", 1 - dead_task)).join("journal.jsonl");
+    let other = path_of(&format!("results/runs/plan-{digest}-{}", 1 - dead_task)).join("journal.jsonl");
     assert!(other.is_file() && !has_ended(&other), "n2 has a shard of its own at work");
 
     n1.die();
@@ -117,7 +118,7 @@ fn the_shard_of_a_dead_node_is_resumed_on_the_other_node() {
         assert_eq!((times, after.get(attempt)), (&1, Some(&1)), "{attempt:?}");
     }
     assert_eq!(run_id_once_a_guest_started(&journal), Ok(run.clone()));
-    let bundles = ["0", "1"].map(|shard| format!("results/bundles/plan-{shard}.tar.zst"));
+    let bundles = ["0", "1"].map(|shard| format!("results/bundles/plan-{digest}-{shard}.tar.zst"));
     let merged = run_command(&["merge", &bundles[0], &bundles[1], "--plan", "plan.json", "--out", "merged"]);
     assert_eq!(merged.code, Some(0), "{}", merged.stderr);
     let (merged, undisturbed) = (results(&path_of("merged")), results(&path_of("whole")));

@@ -19,7 +19,7 @@ pub use event::{CellFacts, CellId, CellIdError, Environment, Event, JournalEntry
 pub use evidence::{Accelerator, Candidate, ProbeAnswer};
 pub use reader::{Journal, read};
 pub use run_facts::{RunFacts, RunFilter};
-pub use writer::Writer;
+pub use writer::{Writer, is_unbegun};
 
 use std::path::PathBuf;
 

@@ -95,6 +95,20 @@ fn left_out(Refused { journal, why }: &Refused) -> impl Iterator<Item = Conflict
     cells.into_iter().map(move |cell| Conflict { cell, what: what.clone(), refused: true })
 }
 
+/// Returns a journal without some of its cells, as if they had never been asked for.
+pub fn without_cells(journal: &Journal, left_out: &BTreeSet<CellId>) -> Journal {
+    let mut entries = journal.entries.clone();
+    for entry in &mut entries {
+        if let Event::RunStarted { cells, planned, .. } = &mut entry.event {
+            cells.retain(|cell| !left_out.contains(cell));
+            planned.retain(|cell, _| !left_out.contains(cell));
+        }
+    }
+    // A start has only other cells now.
+    entries.retain(|entry| entry.event.cells().iter().all(|cell| !left_out.contains(cell)));
+    Journal { entries, cut: journal.cut }
+}
+
 /// Returns the path of a run's file in a merged directory.
 pub fn place(run: &str, file: &str) -> String {
     let below = file.strip_prefix(FOLDER).is_some_and(|rest| rest.starts_with('/'));

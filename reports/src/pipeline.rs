@@ -4,7 +4,8 @@
 //! not be judged is a warning, and its recorded results stay; if everything that was not judged is optional, it is a
 //! note.
 //! The pipeline is red if a result is worse than recorded, if Kata needs a capability that is unsupported and was never
-//! recorded, if a planned cell is in no run, if a given run cannot be read, or if nothing at all could be judged.
+//! recorded, if a planned cell is in no run, if a given run cannot be read or is left out for another reason, or if
+//! nothing at all could be judged.
 
 use crate::digest;
 use crate::journal::CellId;
@@ -86,7 +87,7 @@ impl<'s, 'm> Pipeline<'s, 'm> {
         Pipeline { standings, planned, gaps, unread: Vec::new() }
     }
 
-    /// Adds runs that were given but cannot be read, each with its name and the reason; their contents are unknown.
+    /// Adds runs that were given but do not count as a whole, each with its name and the reason.
     pub fn without(self, unread: Vec<String>) -> Pipeline<'s, 'm> {
         Pipeline { unread, ..self }
     }

@@ -124,10 +124,18 @@ pub(crate) fn facts(basis: Basis) -> CellFacts {
         image_options: vec!["accepted an expired Release from http://user:pass@mirror.example/debian".to_owned()],
         environment: [("dev-shm", "1 GiB"), ("io_uring", "blocked by seccomp")]
             .map(|(probe, words)| (probe.to_owned(), ProbeAnswer::Words(words.to_owned())))
-            .into(),
+            .into_iter()
+            .chain(if basis == Basis::Hardware { answers_of_hardware() } else { BTreeMap::new() })
+            .collect(),
         candidates: BTreeMap::new(),
         notes: vec![],
     }
+}
+
+/// The answers without which nobody believes that a cell ran on hardware.
+pub(crate) fn answers_of_hardware() -> BTreeMap<String, ProbeAnswer> {
+    let processor = ProbeAnswer::Words("the processor is no virtual one".to_owned());
+    [("kvm".to_owned(), ProbeAnswer::Yes), ("processor".to_owned(), processor)].into()
 }
 
 pub(crate) fn at(seconds: i64) -> Timestamp {

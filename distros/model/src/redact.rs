@@ -16,7 +16,7 @@ mod people;
 pub use authority::Authority;
 pub use controls::{is_unprintable, one_line, without_controls};
 pub use passwords::percent_decoded;
-pub use people::{People, without_folders};
+pub use people::{People, folder_of, paths_of, without_folders, without_folders_of};
 
 use addresses::{CITED, Url, phrases, urls};
 use hosts::{without_hosts, without_logins};

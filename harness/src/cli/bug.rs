@@ -2,10 +2,11 @@
 //!
 //! The report uses only data of the run's bundle, so that everything hidden in the bundle stays hidden.
 
-use crate::bundle::{lay_out, people};
+use crate::bundle::lay_out;
 use crate::cli::arguments::BugArguments;
 use crate::cli::chosen::{Case, chosen};
 use crate::cli::{Exit, UsageError, blame, bundle, history, input_run, print, records, report, usage};
+use crate::private::Private;
 use crate::progress::tell;
 use anyhow::Context as _;
 use images::packed::is_plain;
@@ -45,7 +46,9 @@ pub(super) fn bug(what: &BugArguments) -> anyhow::Result<Exit> {
     input_run::is_free(&what.out)?;
     let folder = tempfile::tempdir().context("creating a folder")?;
     let journal = lay_out(run, folder.path()).context("packing the run")?;
-    let redactor = reports::run::redactor(&journal).hiding(people());
+    // The journal that is laid out has no folders any more.
+    let hidden = Private::of_run(run, &input.journal).people();
+    let redactor = reports::run::redactor(&journal).hiding(hidden.clone());
     let matrix = report::matrix_in(&journal, Profile::all(), Some(&database), folder.path());
     let case = chosen(&matrix, &what.failed)?;
     let record = database.record(&case.cell.distro).map_err(|e| usage(&e))?;
@@ -91,7 +94,6 @@ pub(super) fn bug(what: &BugArguments) -> anyhow::Result<Exit> {
         bundle,
     };
     let written = report.written().context("writing the report")?;
-    let hidden = people();
     let to = hidden.hidden(&report.where_to(&written));
     std::fs::create_dir_all(&what.out).map_err(|e| UsageError(format!("--out {}: {e}", what.out.display())))?;
     bundle::pack(&journal, folder.path(), &database, &what.out.join(&report.bundle))?;

@@ -1,10 +1,11 @@
 //! `kata-qualify merge`: merges several runs into one, and writes the result for a pipeline.
 
+use crate::cli::accepted::{GivenCells, has_no_cell, without_flaws};
 use crate::cli::arguments::MergeArguments;
 use crate::cli::input_run::{self, future_end_reason, join};
-use crate::cli::{Exit, UsageError, records, redact, report, resolved};
+use crate::cli::{Exit, UsageError, records, redact, report};
 use crate::progress::tell;
-use crate::shards::{self, AgainPlan, ExpectedCell};
+use crate::shards::{AgainPlan, ExpectedCell};
 use anyhow::Context as _;
 use model::database::Database;
 use model::profile::Profile;
@@ -12,7 +13,6 @@ use reports::journal::{CellId, Journal};
 use reports::merge::Refused;
 use reports::pipeline::{Gap, Pipeline};
 use reports::standing::{Recorded, Standings};
-use std::path::Path;
 
 /// The directory of the files for a pipeline.
 const FOLDER: &str = "pipeline";
@@ -20,7 +20,7 @@ const FOLDER: &str = "pipeline";
 /// Runs the command.
 pub(super) fn merge(what: &MergeArguments) -> anyhow::Result<Exit> {
     let database = records::database(what.judged.records.as_deref())?;
-    let plan = what.plan.as_deref().map(planned).transpose()?;
+    let given = what.plan.as_deref().map(GivenCells::read).transpose()?;
     let (mut runs, mut refused, mut unread) = (Vec::new(), Vec::new(), Vec::new());
     // An unusable run must not hide the others, and must be reported.
     let mut leave_out = |why: String| {
@@ -30,34 +30,36 @@ pub(super) fn merge(what: &MergeArguments) -> anyhow::Result<Exit> {
     };
     for path in &what.runs {
         match input_run::read(path) {
-            Ok(one) => match future_end_reason(&one) {
-                None => runs.push(one),
+            Ok(mut one) => match future_end_reason(&one) {
+                None => {
+                    let strange = given.as_ref().and_then(|given| given.restrict(&mut one, path));
+                    if !(strange.is_some() && has_no_cell(&one)) {
+                        runs.push(one);
+                    }
+                    strange.into_iter().for_each(&mut leave_out);
+                }
                 Some(why) => {
                     leave_out(format!("{}: {why}", one.name));
                     refused.push(Refused { journal: one.journal, why });
                 }
             },
-            Err(why) if plan.is_some() => leave_out(why.to_string()),
+            Err(why) if given.is_some() => leave_out(why.to_string()),
             // Nobody knows which cells an unreadable run is about, so no report could mention it.
             Err(why) => return Err(why.into()),
         }
     }
+    // A pipeline publishes and keeps the merged run, which is as unfinished or shaped as any of its runs.
+    let runs = if given.is_some() { without_flaws(runs, &mut leave_out) } else { runs };
     if runs.is_empty() && !refused.is_empty() {
         return Err(UsageError("none of the runs can be merged".to_owned()).into());
     }
     // With a plan, the pipeline fails anyhow because of the refused runs.
-    let reported: &[Refused] = if plan.is_some() { &[] } else { &refused };
+    let reported: &[Refused] = if given.is_some() { &[] } else { &refused };
     let journal = join(&runs, reported, &what.out)?;
-    match plan {
-        Some(plan) => pipeline(&journal, &plan, unread, &database, what),
+    match given {
+        Some(given) => pipeline(&journal, &given.planned, unread, &database, what),
         None => report::reports_of(&journal, &database, &what.out, what.judged.strict, what.judged.format),
     }
-}
-
-/// Reads the cells of a plan.
-fn planned(file: &Path) -> Result<Vec<ExpectedCell>, UsageError> {
-    let failed = |why: String| UsageError(format!("--plan {}: {why}", file.display()));
-    shards::planned(&resolved::read(file).map_err(|e| failed(e.to_string()))?).map_err(|e| failed(e.to_string()))
 }
 
 /// Writes the reports and the pipeline's files, reports what was not judged, and returns the pipeline's exit code.

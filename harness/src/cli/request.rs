@@ -354,7 +354,8 @@ pub(super) fn no_such_test(filter: &str) -> UsageError {
     ))
 }
 
-/// Returns the output directory. A directory that is not empty is refused, because its journal belongs to another run.
+/// Returns the output directory. A directory that is not empty is refused, because its journal belongs to another run,
+/// unless that run was killed before it began.
 fn out(option: Option<&Path>) -> Result<PathBuf, UsageError> {
     let dir = match option {
         Some(dir) => dir.to_owned(),
@@ -364,10 +365,20 @@ fn out(option: Option<&Path>) -> Result<PathBuf, UsageError> {
         }
     };
     let failed = |e: std::io::Error| UsageError(format!("--out {}: {e}", dir.display()));
-    if dir.exists() && std::fs::read_dir(&dir).map_err(failed)?.next().is_some() {
+    if dir.exists() && !is_as_empty(&dir).map_err(failed)? {
         return Err(UsageError(format!("--out {}: expected an empty folder", dir.display())));
     }
     Ok(dir)
+}
+
+/// Checks whether a directory has nothing, or only a journal without a single event.
+fn is_as_empty(dir: &Path) -> std::io::Result<bool> {
+    let names = std::fs::read_dir(dir)?.take(2).map(|entry| entry.map(|entry| entry.file_name()));
+    match &names.collect::<std::io::Result<Vec<_>>>()?[..] {
+        [] => Ok(true),
+        [name] if name == reports::journal::FILE => reports::journal::is_unbegun(&dir.join(name)),
+        _ => Ok(false),
+    }
 }
 
 #[cfg(test)]

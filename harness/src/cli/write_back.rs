@@ -4,6 +4,7 @@
 //! A journal contains whatever its author wrote, so people must review the entries: the command writes only into the
 //! directory that is named.
 
+use crate::cli::accepted::{Flaw, GivenCells, Room, has_no_cell};
 use crate::cli::arguments::WriteBackArguments;
 use crate::cli::input_run::{self, InputRun, is_over, join};
 use crate::cli::{Exit, UsageError, records, redact, report, vouched};
@@ -11,7 +12,6 @@ use crate::progress::tell;
 use anyhow::Context as _;
 use model::profile::Profile;
 use model::verified::FOLDER;
-use reports::run::RunEnding;
 use reports::standing::{Recorded, Standings};
 use std::path::Path;
 
@@ -20,15 +20,39 @@ pub(super) fn write_back(what: &WriteBackArguments) -> anyhow::Result<Exit> {
     let folder = records::folder(Some(&what.records))?;
     has_records(&folder)?;
     let database = records::database(Some(&what.records))?;
+    let given = what.plan.as_deref().map(GivenCells::read).transpose()?;
     // An unusable run must not prevent the others from being written.
-    let mut whole: Vec<InputRun> = Vec::new();
+    let (mut whole, mut room, mut shaped) = (Vec::new(), Room::default(), None);
+    let not_written = |why: &str| tell(format_args!("not written back: {}", redact(why)));
     for path in &what.runs {
-        match input_run::read(path).and_then(|one| is_whole(&one).map(|()| one)) {
-            Ok(one) => whole.push(one),
-            Err(why) => tell(format_args!("not written back: {}", redact(&why.to_string()))),
+        let mut one = match input_run::read(path).and_then(|one| is_whole(&one).map(|()| one)) {
+            Ok(one) => one,
+            Err(why) => {
+                not_written(&why.to_string());
+                continue;
+            }
+        };
+        if let Err(why) = is_for(&one, &what.records) {
+            not_written(&format!("{}: {why}", one.name));
+            shaped = Some(why);
+            continue;
+        }
+        if let Some(why) = given.as_ref().and_then(|given| given.restrict(&mut one, path)) {
+            not_written(&why);
+            if has_no_cell(&one) {
+                continue;
+            }
+        }
+        match room.take(&one) {
+            Ok(()) => whole.push(one),
+            Err(why) => not_written(&why.to_string()),
         }
     }
     if whole.is_empty() {
+        // In a pipeline, whose runs are untrusted, such a run is no mistake of the caller.
+        if let Some(why) = shaped.filter(|_| given.is_none()) {
+            return Err(why.into());
+        }
         // If all runs of a night were killed, a pipeline goes on with the records unchanged.
         tell(format_args!("error: nothing written: none of these runs can be written back"));
         return Ok(Exit::Infrastructure);
@@ -36,12 +60,6 @@ pub(super) fn write_back(what: &WriteBackArguments) -> anyhow::Result<Exit> {
     let joined = tempfile::tempdir().context("creating a folder")?;
     let journal = join(&whole, &[], joined.path())?;
     let matrix = report::matrix_in(&journal, Profile::all(), Some(&database), joined.path());
-    if matrix.shaped {
-        vouched::is_not_shipped(
-            "the packages are vouched for only by the caller's keys, image or records",
-            Some(&what.records),
-        )?;
-    }
     let standings = Standings::new(&matrix, Recorded::of(database.records()), false);
     records::write_back(&standings, &database, &folder)?;
     Ok(Exit::AsRecorded)
@@ -61,19 +79,23 @@ fn has_records(folder: &Path) -> Result<(), UsageError> {
     }
 }
 
-/// Checks that a run has finished, and is about the distros' own packages.
+/// Checks that a run has finished, and is about the distros' own packages or those for which a caller vouches.
 fn is_whole(one: &InputRun) -> Result<(), UsageError> {
     is_over(one)?;
-    let run = reports::run::fold(&one.journal);
-    match (run.ending, run.candidate) {
-        (RunEnding::Finished, false) => Ok(()),
-        (RunEnding::Finished, true) => Err(UsageError(format!(
-            "{}: it tested candidates or used another record, so it is not about what the distro ships",
-            one.name
-        ))),
-        (RunEnding::Interrupted | RunEnding::Killed, _) => {
-            Err(UsageError(format!("{}: the run is not finished", one.name)))
-        }
+    match Flaw::of(one) {
+        None | Some(Flaw::Shaped) => Ok(()),
+        Some(flaw) => Err(UsageError(format!("{}: {}", one.name, flaw.words()))),
+    }
+}
+
+/// Refuses a shaped run for the shipped records.
+fn is_for(one: &InputRun, records: &Path) -> Result<(), UsageError> {
+    match Flaw::of(one) {
+        Some(Flaw::Shaped) => vouched::is_not_shipped(
+            "the packages are vouched for only by the caller's keys, image or records",
+            Some(records),
+        ),
+        _ => Ok(()),
     }
 }
 

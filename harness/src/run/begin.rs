@@ -2,8 +2,10 @@
 
 use super::{BadRequest, RunRequest, provided};
 use crate::plan::{self, Cell};
+use crate::private::Private;
 use crate::progress::Progress;
 use agent::launch::compose::normalised;
+use anyhow::Context as _;
 use model::profile::{Profile, ProfileName};
 use model::release::Release;
 use model::test_id::TestId;
@@ -19,6 +21,13 @@ pub(super) fn open(request: &RunRequest) -> anyhow::Result<(Writer, Option<Start
     let (writer, journal) = Writer::resume(&request.out)?;
     let refused = |e: NotStarted| BadRequest::Resume { path: request.out.clone(), reason: e.into() };
     Ok((writer, Some(resume::started_run(&journal).and_then(StartedRun::of_one_run).map_err(refused)?)))
+}
+
+/// Writes the start of a run into its journal, and keeps beside it what bundles of the run hide.
+pub(super) fn start(journal: &mut Writer, begins: Event, request: &Request) -> anyhow::Result<()> {
+    journal.append(begins)?;
+    let private = Private::here([request.out.as_path(), request.images.cache.as_path()]);
+    private.keep(&request.out).with_context(|| format!("keeping what bundles hide in {}", request.out.display()))
 }
 
 /// Reason why a run cannot be resumed.

@@ -40,6 +40,32 @@ fn each_shard_of_a_plan_runs_its_cells_and_no_others() {
     }
 }
 
+/// A run that was killed before its first event must not block its folder.
+#[test]
+fn a_folder_with_a_journal_without_events_is_as_good_as_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    let arch = Arch::of_machine().unwrap();
+    std::fs::write(dir.path().join("cells"), format!("debian:13/{arch}/vm\n")).unwrap();
+    cached::empty_images(&dir.path().join("cache"), &["debian:13"]).unwrap();
+    let out = dir.path().join("out");
+    std::fs::create_dir(&out).unwrap();
+    for (text, is_taken) in [("", true), ("{\"at\":\"2026-07-25T17", true), ("{\"at\":\"2026-07-25T17\n", false)] {
+        std::fs::write(out.join(FILE), text).unwrap();
+        let (code, _, stderr) = run_command(dir.path(), &run("cells", &["--out", "out"]));
+        assert_eq!(code, Some(if is_taken { 3 } else { 2 }), "{text}: {stderr}");
+        if is_taken {
+            assert_eq!(fold(&read(&out.join(FILE)).unwrap()).order.len(), 1, "{text}");
+        }
+        // Only the journal is left for the next one.
+        std::fs::remove_dir_all(&out).unwrap();
+        std::fs::create_dir(&out).unwrap();
+    }
+    std::fs::write(out.join(FILE), "").unwrap();
+    std::fs::write(out.join("notes"), "").unwrap();
+    let (code, _, stderr) = run_command(dir.path(), &run("cells", &["--out", "out"]));
+    assert!(code == Some(2) && stderr.contains("expected an empty folder"), "{stderr}");
+}
+
 #[test]
 fn an_invalid_cells_file_is_bad_usage() {
     let dir = tempfile::tempdir().unwrap();

@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 /// Returns the files of a bundle.
-fn files(bundle: &Path) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn files(bundle: &Path) -> BTreeMap<String, Vec<u8>> {
     let folder = tempfile::tempdir().unwrap();
     harness::bundle::open(bundle, folder.path()).unwrap();
     images::packed::files(folder.path(), harness::bundle::LIMITS).unwrap()
@@ -17,7 +17,7 @@ fn write_bundle(folder: &Path, files: &BTreeMap<String, Vec<u8>>) {
 }
 
 /// Returns the files with one changed and with matching checksums.
-fn with_file(mut files: BTreeMap<String, Vec<u8>>, name: &str, text: &str) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn with_file(mut files: BTreeMap<String, Vec<u8>>, name: &str, text: &str) -> BTreeMap<String, Vec<u8>> {
     files.insert(name.to_owned(), text.as_bytes().to_vec());
     let sums = reports::bundle::sums(&files);
     files.insert(reports::bundle::SUMS.to_owned(), sums.into_bytes());
@@ -60,6 +60,42 @@ fn a_bundle_has_the_runs_files_without_mirror_addresses() {
     assert_eq!(bytes(&dir.path().join("again.tar.zst")), bytes(&bundle));
     let refused = run_command(dir.path(), &["bundle", "run"]);
     assert!(refused.code == Some(2) && refused.stderr.contains("exists"), "{}", refused.stderr);
+}
+
+/// The folders of the command line and the name of the machine that ran may be in any text of the run.
+#[test]
+fn a_bundle_has_no_folder_of_the_command_line_and_no_machine_in_any_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    let fails = (FAILS, suites::outcome::Component::Qemu, "forge17 found no /srv/client-x/m/q35 and no /run/kata/x");
+    let generated = GeneratedRun { fails, ..GeneratedRun::default() };
+    write_run(&run, &generated);
+    let text = journal(&run);
+    let argv = "\"argv\":[\"kata-qualify\",\"run\",\"--mirror=file:///srv/client-x/m\",\"a.deb,/srv/my project/b.deb\",\"--out\",\"../client-z/out\"]";
+    let changed = text.replace("\"argv\":[\"kata-qualify\",\"run\"]", argv);
+    assert_ne!(changed, text);
+    std::fs::write(run.join("journal.jsonl"), changed).unwrap();
+    std::fs::write(run.join("private.json"), "{\"machines\": [\"forge17\"], \"folders\": [\"/data/client-w\"]}")
+        .unwrap();
+    let log = run.join(artifacts(generated.cell)).join(LOG);
+    let secrets =
+        "in /srv/my project/b.deb, ../client-z/out and /data/client-w/cache on forge17; /usr/share/qemu stays\n";
+    std::fs::write(&log, secrets).unwrap();
+    let packed = run_command(dir.path(), &["bundle", "run", "--out", "b.tar.zst"]);
+    assert_eq!(packed.code, Some(0), "{}", packed.stderr);
+    let files = files(&dir.path().join("b.tar.zst"));
+    for (name, bytes) in &files {
+        let text = String::from_utf8_lossy(bytes);
+        for secret in ["client-x", "my project", "client-z", "client-w", "forge17"] {
+            assert!(!text.contains(secret), "{name}: {secret}: {text}");
+        }
+    }
+    assert!(!files.contains_key("private.json"));
+    let log = String::from_utf8_lossy(&files[&format!("{}/{LOG}", artifacts(generated.cell))]).into_owned();
+    assert_eq!(log, "in <folder>/b.deb, <folder>/out and <folder>/cache on <host>; /usr/share/qemu stays\n");
+    assert!(
+        String::from_utf8_lossy(&files["journal.jsonl"]).contains("<host> found no <folder>/m/q35 and no /run/kata/x")
+    );
 }
 
 #[test]

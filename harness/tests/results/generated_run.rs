@@ -5,7 +5,7 @@ use model::profile::ProfileName;
 use model::test_id::TestId;
 use model::verified::Basis;
 use reports::journal::{
-    Accelerator, CellFacts, CellId, Event, FILE, JournalEntry, Phase, RunFacts, RunFilter, SCHEMA, Writer,
+    Accelerator, CellFacts, CellId, Event, FILE, JournalEntry, Phase, ProbeAnswer, RunFacts, RunFilter, SCHEMA, Writer,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -122,7 +122,12 @@ pub(crate) fn write_run(folder: &Path, run: &GeneratedRun<'_>) {
         image_cached: true,
         image_manifest: Some(manifest.to_owned()),
         image_options: vec!["accepted http://someone:hunter22@mirror.example/debian".to_owned()],
-        environment: BTreeMap::new(),
+        environment: match run.basis {
+            Basis::Hardware => [("kvm", "yes"), ("processor", "the processor is no virtual one")]
+                .map(|(name, words)| (name.to_owned(), ProbeAnswer::from(words.to_owned())))
+                .into(),
+            Basis::Emulated => BTreeMap::new(),
+        },
         candidates: BTreeMap::new(),
         notes: Vec::new(),
     };

@@ -12,6 +12,7 @@ mod merge;
 mod pipeline;
 mod shell;
 mod site;
+mod steps;
 mod trackers;
 mod transfer;
 mod watch;

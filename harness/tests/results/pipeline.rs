@@ -1,5 +1,6 @@
 //! CI's handling of bundles: the commands, and the scripts that its workflow calls.
 
+use crate::bundle::{files as files_of_bundle, with_file};
 use crate::generated_run::{CommandOutput, End, GeneratedRun, PROFILE, journal, run_command, write_run};
 use model::verified::Basis;
 use reports::journal::Accelerator;
@@ -14,7 +15,7 @@ use suites::outcome::Component;
 const ONE: &str = "debian:13/x86_64/container";
 const OTHER: &str = "debian:12/x86_64/container";
 
-fn repository() -> PathBuf {
+pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
 }
 
@@ -146,9 +147,10 @@ fn a_bundle_that_cannot_be_read_counts_as_missing() {
     plan(dir.path(), &[ONE]);
     let output = merged(dir.path());
     assert_eq!(output.code, Some(3), "{}", output.stderr);
-    for (file, words) in
-        [("annotations", "::error title=a bundle cannot be read::"), ("summary.md", "cannot be read: ")]
-    {
+    for (file, words) in [
+        ("annotations", "::error title=a bundle was left out in whole or in part::"),
+        ("summary.md", "was left out in whole or in part: "),
+    ] {
         assert!(read(dir.path(), file).contains(words), "{}", read(dir.path(), file));
     }
 }
@@ -189,6 +191,135 @@ fn a_run_from_the_future_is_left_out_of_merges_sites_and_histories() {
     let known = run_command(dir.path(), &["history", "debian:13", "--runs", "r2"]);
     assert!(known.stderr.contains("warning: r2: it ended on 2126-"), "{}", known.stderr);
     assert!(!known.stdout.contains("2126-"), "{}", known.stdout);
+}
+
+/// The files of a bundle.
+type Packed = BTreeMap<String, Vec<u8>>;
+
+/// Replaces a bundle by a changed one with matching checksums.
+fn changed(folder: &Path, name: &str, change: impl FnOnce(Packed) -> Packed) {
+    let path = folder.join(format!("bundles/{name}.tar.zst"));
+    let files = change(files_of_bundle(&path));
+    images::packed::pack(&files, fs::File::create(&path).unwrap()).unwrap();
+}
+
+/// Returns the files with a text of the journal replaced.
+fn replaced(files: Packed, from: &str, to: &str) -> Packed {
+    let text = String::from_utf8(files["journal.jsonl"].clone()).unwrap();
+    assert!(text.contains(from), "{from}: {text}");
+    with_file(files, "journal.jsonl", &text.replace(from, to))
+}
+
+/// Returns the files with 999 more cells in the journal.
+fn with_many_cells(files: Packed) -> Packed {
+    let cells: String = (1001..2000).map(|number| format!(",\"debian:{number}/x86_64/container\"")).collect();
+    let own = format!("\"cells\":[\"{OTHER}\"");
+    replaced(files, &own, &format!("{own}{cells}"))
+}
+
+/// A bundle is what a machine that ran untrusted packages left: whatever is in it, the other machines' results are
+/// published.
+#[test]
+#[cfg_attr(lacks = "pipeline", ignore = "needs bash, jq, git and diff")]
+fn one_bad_bundle_does_not_stop_the_publication() {
+    type Damage = fn(Packed) -> Packed;
+    // Columns: what is wrong, the end of the run, the damage, and whether people are told of the bundle as an error.
+    let table: [(&str, End, Damage, bool); 5] = [
+        (
+            "a file where a folder is",
+            End::Passes,
+            |files| with_file(with_file(files, "runs/r2/artifacts/a/b", "x"), "artifacts/a", "y"),
+            false,
+        ),
+        ("shaped", End::Passes, |files| replaced(files, "\"argv\":[", "\"argv\":[\"--mirror-key\","), true),
+        ("a candidate", End::Passes, |files| replaced(files, "\"candidate\":false", "\"candidate\":true"), true),
+        ("unfinished", End::Killed, |files| files, false),
+        ("too many cells", End::Passes, with_many_cells, true),
+    ];
+    for (what, end, damage, is_told) in table {
+        let dir = tempfile::tempdir().unwrap();
+        records(dir.path());
+        bundle(dir.path(), "r1", ONE, End::Fails);
+        bundle(dir.path(), "r2", OTHER, end);
+        changed(dir.path(), "r2", damage);
+        plan(dir.path(), &[ONE, OTHER]);
+        let output = script("pipeline", dir.path(), &["merge", "."], &[]);
+        assert_eq!(output.code, Some(1), "{what}: {}", output.stderr);
+        let annotations = read(dir.path(), "annotations");
+        assert_eq!(annotations.contains("r2.tar.zst: "), is_told, "{what}: {annotations}");
+        let results = json(&fs::read_to_string(dir.path().join("merged/results.json")).unwrap());
+        let cells: Vec<&str> =
+            results["cells"].as_array().unwrap().iter().map(|cell| cell["cell"].as_str().unwrap()).collect();
+        assert!(cells.contains(&ONE) && cells.iter().all(|cell| [ONE, OTHER].contains(cell)), "{what}: {cells:?}");
+        let verified = script("pipeline", dir.path(), &["verified", ".", "records"], &[]);
+        assert_eq!(verified.code, Some(0), "{what}: {}", verified.stderr);
+        let patch = fs::read_to_string(dir.path().join("verified.patch")).unwrap();
+        assert!(patch.contains("no vhost-user-blk"), "{what}: {}", verified.stderr);
+        let site = script("pipeline", dir.path(), &["site", "."], &[]);
+        assert_eq!(site.code, Some(0), "{what}: {}", site.stderr);
+        let changes = fs::read_to_string(dir.path().join("site/changes.html")).unwrap();
+        assert!(!changes.contains("no run that was given counts"), "{what}: {changes}");
+    }
+}
+
+/// Two runs have too many cells only together: the plan decides which of them count.
+#[test]
+fn cells_outside_the_plan_never_count() {
+    let dir = tempfile::tempdir().unwrap();
+    let records = records(dir.path());
+    let before = files(&records.join("verified"));
+    bundle(dir.path(), "r1", ONE, End::Fails);
+    bundle(dir.path(), "r2", OTHER, End::Passes);
+    changed(dir.path(), "r2", with_many_cells);
+    let write = |more: &[&str]| {
+        let words = ["write-back", "bundles/r2.tar.zst", "bundles/r1.tar.zst", "--records", "records"];
+        run_command(dir.path(), &[&words[..], more].concat())
+    };
+    plan(dir.path(), &[OTHER]);
+    let written = write(&["--plan", "plan.json"]);
+    let outside = format!(
+        "not written back: bundles/r1.tar.zst: these cells do not count, because the plan does not have them: {ONE}"
+    );
+    assert!(written.code == Some(0) && written.stderr.contains(&outside), "{}", written.stderr);
+    assert!(written.stderr.contains(", 994 more"), "{}", written.stderr);
+    assert_eq!(files(&records.join("verified")), before);
+    let written = write(&[]);
+    let too_many = "bundles/r1.tar.zst: with the runs before it there are 1001 cells";
+    assert!(written.code == Some(0) && written.stderr.contains(too_many), "{}", written.stderr);
+    assert_eq!(files(&records.join("verified")), before);
+    let output = merged(dir.path());
+    assert_eq!(output.code, Some(3), "{}", output.stderr);
+    assert!(!journal(&dir.path().join("merged")).contains("no vhost-user-blk"));
+    plan(dir.path(), &[ONE]);
+    assert_eq!(write(&["--plan", "plan.json"]).code, Some(0));
+    assert_ne!(files(&records.join("verified")), before);
+}
+
+/// `packaging/run-shard` names a run after its plan and its shard.
+#[test]
+fn a_shards_bundle_counts_only_for_its_own_cells() {
+    let dir = tempfile::tempdir().unwrap();
+    plan(dir.path(), &[ONE, OTHER]);
+    let path = dir.path().join("plan.json");
+    let mut planned = json(&fs::read_to_string(&path).unwrap());
+    planned["shards"] = serde_json::json!([{"minutes": 8, "cells": [ONE]}, {"minutes": 8, "cells": [OTHER]}]);
+    fs::write(&path, planned.to_string()).unwrap();
+    let digest = reports::digest::short(&planned.to_string());
+    // Shard 1 has the results of a cell that shard 0 was given.
+    let names = [format!("plan-{digest}-0"), format!("plan-{digest}-1-again1")];
+    bundle(dir.path(), &names[0], OTHER, End::Passes);
+    bundle(dir.path(), &names[1], OTHER, End::Passes);
+    let output = merged(dir.path());
+    assert_eq!(output.code, Some(3), "{}", output.stderr);
+    let strange =
+        format!("{}.tar.zst: these cells do not count, because its shard does not have them: {OTHER}", names[0]);
+    assert!(read(dir.path(), "annotations").contains(&strange), "{}", output.stderr);
+    assert!(!output.stderr.contains(&format!("{}.tar.zst: ", names[1])), "{}", output.stderr);
+    assert!(output.stderr.contains(&format!("missing: {ONE}")), "{}", output.stderr);
+    // A bundle of cells that ran again has the name of another plan.
+    bundle(dir.path(), "again-0123456789ab-0", ONE, End::Passes);
+    let output = merged(dir.path());
+    assert!(!output.stderr.contains("missing: "), "{}", output.stderr);
 }
 
 /// Copies the repository's records to a directory, with verdicts from a day before the generated runs, whose clock is
@@ -387,7 +518,7 @@ fn write_back_refuses_a_future_run_and_a_folder_without_records() {
 }
 
 /// Runs a script of `.ci` with this kata-qualify.
-fn script(name: &str, folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> CommandOutput {
+pub(crate) fn script(name: &str, folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> CommandOutput {
     let mut command = Command::new(repository().join(".ci").join(name));
     command.args(arguments).current_dir(folder).env("KATA_QUALIFY", env!("CARGO_BIN_EXE_kata-qualify"));
     command.env_remove("GITHUB_ACTIONS").env_remove("GITHUB_STEP_SUMMARY").env_remove("GITHUB_TOKEN");
@@ -805,6 +936,28 @@ fn the_workflow_qualifies_containers_and_machines_at_separate_times() {
         assert_eq!(shard["profiles"], "${{ needs.build.outputs.profiles }}", "{job}");
     }
     assert!(action.contains("options+=(--profile \"$PROFILES\")") && action.contains("\"${options[@]}\" || code=$?"));
+}
+
+/// A shard at its time limit ends before GitHub ends the job, and its bundle is uploaded.
+#[test]
+fn a_shard_at_its_time_limit_leaves_a_bundle() {
+    let text = |name: &str| fs::read_to_string(repository().join(".github").join(name)).unwrap();
+    let action: Value = serde_yaml::from_str(&text("actions/shard/action.yml")).unwrap();
+    let steps = action["runs"]["steps"].as_array().unwrap();
+    let place = |words: &str| steps.iter().position(|step| step["run"].as_str().is_some_and(|run| run.contains(words)));
+    let (run, pack) = (place("pipeline\" shard ").unwrap(), place("pipeline\" pack ").unwrap());
+    assert!(run < pack && pack < steps.len() - 1, "{run} {pack}");
+    let upload = steps.last().unwrap();
+    assert_eq!((&steps[pack]["if"], &upload["if"]), (&Value::from("always()"), &Value::from("always()")));
+    assert_eq!(upload["with"]["if-no-files-found"], "error", "a shard without a bundle is no success");
+    let script = steps[run]["run"].as_str().unwrap();
+    let minutes = script.split_once("timeout --signal=INT ").and_then(|(_, rest)| rest.split_once("m "));
+    let minutes: u64 = minutes.unwrap().0.parse().unwrap();
+    let workflow: Value = serde_yaml::from_str(&text("workflows/qualify.yml")).unwrap();
+    for job in ["run", "again"] {
+        let limit = workflow["jobs"][job]["timeout-minutes"].as_u64().unwrap();
+        assert!(minutes + 15 <= limit, "{job}: {minutes} and {limit}");
+    }
 }
 
 /// actionlint is in no registry from which `.ci/run` installs, so only GitHub runs it, built from one fixed commit.

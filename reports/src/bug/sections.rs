@@ -195,11 +195,13 @@ impl BugReport<'_> {
 
     fn notice(&self) -> Vec<Block> {
         let mut all: Vec<Block> = self.support_ended().map(Block::Text).into_iter().collect();
-        if matches!(self.reproduced, Reproduced::Ran(_)) && !self.reproduced.each_time() {
-            all.push(Block::Text(format!(
-                "This could not be reproduced by the script below. {}",
-                self.reproduced.words()
-            )));
+        let words = self.reproduced.words();
+        match self.reproduced {
+            Reproduced::NotRun if self.script.is_ok() => all.push(Block::Text(words)),
+            Reproduced::Ran(_) if !self.reproduced.each_time() => {
+                all.push(Block::Text(format!("This could not be reproduced by the script below. {words}")));
+            }
+            Reproduced::NotRun | Reproduced::Ran(_) => {}
         }
         if self.is_wish() {
             all.push(Block::Text(format!("This is a wish, not a bug. {}", self.route.why)));
@@ -271,7 +273,8 @@ impl BugReport<'_> {
                     "By the script at the end, repro.sh, in a POSIX shell on the release. {does} It ends with 0 if it has \
                      reproduced this, with 1 if not, and with {CANNOT_TELL} if it cannot tell."
                 );
-                vec![Block::Text(text), Block::Text(self.reproduced.words())]
+                let was_run = matches!(self.reproduced, Reproduced::Ran(_));
+                [Some(text), was_run.then(|| self.reproduced.words())].into_iter().flatten().map(Block::Text).collect()
             }
         }
     }

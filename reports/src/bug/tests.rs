@@ -475,6 +475,10 @@ fn a_report_marks_unreproduced_failures_and_wishes_at_the_top() {
     assert!(notice.starts_with(expected), "{notice}");
     assert!(body.contains("\nTags: bookworm\n"), "it is known to work in later releases: {body}");
     let (of_a_kernel, ..) = reported(&TIMES_OF_TRIXIE, None, Reproduced::NotRun);
+    let body = of_a_kernel.text.split_once("\n\nSource: ").unwrap().1;
+    let notice = one_line(body.split_once("\n\n").unwrap().1);
+    assert!(notice.starts_with("Read this first --------------- The reproducer was not run. Versions "), "{notice}");
+    assert_eq!(of_a_kernel.text.matches("was not run").count(), 1, "{}", of_a_kernel.text);
     assert!(
         of_a_kernel.text.contains("\n\nSource: linux\nVersion: 6.12.118-1\nSeverity: normal\n"),
         "{}",
@@ -717,18 +721,23 @@ fn scripts_detect_whether_a_program_has_the_fault() {
         (&TDX_OF_TRIXIE, "exit 1\n".to_owned(), 77),
         (&BLK_OF_TRIXIE, refuses("scsi=off", property), 0),
         (&BLK_OF_TRIXIE, quits.to_owned(), 1),
-        (&BLK_OF_TRIXIE, refuses("scsi=off", "no drive"), 1),
+        (&BLK_OF_TRIXIE, refuses("scsi=off", "no drive"), 77),
+        (&BLK_OF_TRIXIE, format!("case \"$*\" in *scsi=off*) echo \"{property}\"; exit 124 ;; esac\n{quits}"), 77),
+        (&BLK_OF_TRIXIE, format!("case \"$*\" in *scsi=off*) echo \"{property}\"; exit 127 ;; esac\n{quits}"), 77),
         (&BLK_OF_TRIXIE, "exit 1\n".to_owned(), 77),
         (&NVDIMM_OF_BULLSEYE, refuses("readonly=on", object), 0),
         (&NVDIMM_OF_BULLSEYE, quits.to_owned(), 1),
         (&PCI_OF_BULLSEYE, replies("Bus 'pci-bridge-0' does not support hotplugging"), 0),
         (&PCI_OF_BULLSEYE, "while read -r line; do echo '{\"return\": {\"status\": 1}}'; done\n".to_owned(), 1),
+        (&PCI_OF_BULLSEYE, replies("no such bus"), 77),
         (&PCI_OF_BULLSEYE, "exit 1\n".to_owned(), 77),
         (&ROOT_PORT_OF_TRIXIE, replies("Invalid parameter type for 'multifunction', expected: boolean"), 0),
         (&ROOT_PORT_OF_TRIXIE, "while read -r line; do echo '{\"return\": {}}'; done\n".to_owned(), 1),
         (&ROOT_PORT_OF_TRIXIE, "while read -r line; do echo '{\"error\": {}}'; done\n".to_owned(), 77),
         (&FLAGS_OF_BOOKWORM, flags.to_owned(), 0),
-        (&FLAGS_OF_BOOKWORM, "echo another fault >&2; exit 2\n".to_owned(), 1),
+        (&FLAGS_OF_BOOKWORM, "echo another fault >&2; exit 2\n".to_owned(), 77),
+        (&FLAGS_OF_BOOKWORM, "exit 0\n".to_owned(), 77),
+        (&FLAGS_OF_BOOKWORM, flags.replace("exit 1", "exit 127"), 77),
         (&FLAGS_OF_BOOKWORM, "exec sleep 60\n".to_owned(), 1),
     ];
     let dir = tempfile::tempdir().unwrap();
@@ -746,6 +755,55 @@ fn scripts_detect_whether_a_program_has_the_fault() {
     }
     let nowhere = sh(dir.path(), &script_of(&TDX_OF_TRIXIE, Some(Path::new("/nowhere"))), &[]);
     assert_eq!(nowhere.status.code(), Some(script::CANNOT_TELL));
+}
+
+/// A guest is booted by programs that only pretend: what matters is which of them failed.
+#[test]
+fn a_guest_script_blames_the_guest_only_if_qemu_and_busybox_work() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    for folder in ["modules/1.2", "boot", "bin"] {
+        std::fs::create_dir_all(path(folder)).unwrap();
+    }
+    std::fs::write(path("boot/vmlinuz-1.2"), "").unwrap();
+    let program = |name: &str, body: &str| {
+        let file = path("bin").join(name);
+        std::fs::write(&file, format!("#!/bin/sh\n{body}\n")).unwrap();
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    };
+    let test = "smoke::kernel_boots_to_userspace";
+    let finding = Finding { test, observed: "it fails", ..BLK_OF_TRIXIE };
+    // Columns: what the guest's console has, QEMU's exit code, those of chroot and cpio, and the script's.
+    for (console, code, alone, packed, expected) in [
+        ("guest: up\nguest: ends with 0", 0, 0, 0, 1),
+        ("guest: up\nguest: ends with 3", 0, 0, 0, 0),
+        ("guest: up\nguest: ends with 127", 0, 0, 0, 77),
+        ("guest: up", 0, 0, 0, 77),
+        ("Kernel panic", 0, 0, 0, 0),
+        ("Kernel panic", 1, 0, 0, 77),
+        ("", 124, 0, 0, 77),
+        ("", 127, 0, 0, 77),
+        ("guest: up\nguest: ends with 3", 0, 1, 0, 77),
+        ("Kernel panic", 0, 0, 1, 77),
+    ] {
+        program("busybox", &format!("cat >/dev/null; exit {packed}"));
+        program("chroot", &format!("exit {alone}"));
+        let qemu = stand_in(
+            dir.path(),
+            &format!(
+                "case \"$*\" in *\"-S -monitor\"*) exit 0 ;; esac\n\
+                 for word; do case $word in file:*) echo '{console}' >\"${{word#file:}}\" ;; esac; done\nexit {code}\n"
+            ),
+        );
+        let script = script_of(&finding, Some(&qemu))
+            .replace("/lib/modules/", &format!("{}/", path("modules").display()))
+            .replace("/boot/vmlinuz-", &path("boot/vmlinuz-").display().to_string());
+        std::fs::write(path("repro.sh"), script).unwrap();
+        let programs = format!("{}:{}", path("bin").display(), std::env::var("PATH").unwrap());
+        let output = Command::new("sh").arg(path("repro.sh")).env("PATH", programs).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(expected), "{console}, {code}, {alone}, {packed}: {text}");
+    }
 }
 
 #[test]

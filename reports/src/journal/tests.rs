@@ -45,6 +45,30 @@ fn a_written_journal_is_read_back_without_secrets() {
     }
 }
 
+/// A kill between the creation of the file and the end of its first line leaves nothing to resume.
+#[test]
+fn a_journal_without_a_whole_line_is_begun_anew() {
+    for (text, is_begun_anew) in [
+        ("", true),
+        ("{\"a", true),
+        ("{\"at\":\"2026-07-25T17:20:00Z\",\"event\":{\"event\":\"run-sta", true),
+        ("{\"at\":\"2026-07-25T17:20:00Z\",\"event\":{\"event\":\"run-sta\n", false),
+        ("\n", false),
+        ("somebody's notes", false),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FILE);
+        std::fs::write(&path, text).unwrap();
+        assert_eq!(is_unbegun(&path).unwrap(), is_begun_anew, "{text}");
+        let made = Writer::create(dir.path());
+        assert_eq!(made.is_ok(), is_begun_anew, "{text}");
+        let Ok(mut writer) = made else { continue };
+        writer.append(Event::RunFinished { interrupted: true }).unwrap();
+        drop(writer);
+        assert_eq!(read(&path).unwrap().entries.len(), 1, "{text}");
+    }
+}
+
 #[test]
 fn a_journal_contains_no_mirror_and_no_password() {
     let dir = tempfile::tempdir().unwrap();

@@ -6,7 +6,7 @@ use crate::redact::{self, Redactor};
 use crate::signature;
 use jiff::Timestamp;
 use std::fs::{File, OpenOptions};
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 /// The longest text of an event, in bytes.
@@ -29,6 +29,8 @@ pub struct Writer {
 impl Writer {
     /// Creates the journal of a new run in `dir`, and `dir` if it does not exist.
     ///
+    /// A run that was killed before its first event was complete has left nothing: its journal is begun anew.
+    ///
     /// # Errors
     /// If the directory already holds a run, or cannot be written.
     pub fn create(dir: &Path) -> Result<Writer, JournalError> {
@@ -40,7 +42,10 @@ impl Writer {
         let writer = Writer::open(dir)?;
         let length = writer.file.metadata().map_err(|e| writer.failed("reading", e))?.len();
         if length > 0 {
-            return Err(JournalError::Exists(writer.path));
+            if !is_unbegun(&writer.path).map_err(|e| writer.failed("reading", e))? {
+                return Err(JournalError::Exists(writer.path));
+            }
+            writer.file.set_len(0).map_err(|e| writer.failed("writing", e))?;
         }
         Ok(writer)
     }
@@ -139,6 +144,23 @@ impl Writer {
     fn failed(&self, doing: &'static str, source: std::io::Error) -> JournalError {
         JournalError::Io { doing, path: self.path.clone(), source }
     }
+}
+
+/// The beginning of every line of a journal.
+const BEGINNING: &[u8] = b"{\"at\":\"";
+
+/// Checks whether a journal has no whole line, because its run was killed before the first event was in it.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn is_unbegun(journal: &Path) -> std::io::Result<bool> {
+    if !std::fs::symlink_metadata(journal)?.is_file() {
+        return Ok(false);
+    }
+    let mut bytes = Vec::new();
+    File::open(journal)?.take(MAX_LINE as u64 + 1).read_to_end(&mut bytes)?;
+    let is_of_a_journal = bytes.starts_with(BEGINNING) || BEGINNING.starts_with(&bytes);
+    Ok(is_of_a_journal && bytes.len() <= MAX_LINE && !bytes.contains(&b'\n'))
 }
 
 /// Cleans and cuts texts from guests and package managers.

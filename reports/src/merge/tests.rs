@@ -1,7 +1,7 @@
 use super::*;
 use crate::journal::{Accelerator, RunFacts, RunFilter};
 use crate::run::{Run, RunEnding};
-use crate::sample::{BOOT, INSTALL, Maker, QMP, cell, facts, fail};
+use crate::sample::{BOOT, INSTALL, Maker, QMP, answers_of_hardware, cell, facts, fail};
 use suites::outcome::Outcome;
 
 /// Returns a run of one cell that began this many hours after the others, with these outcomes.
@@ -193,6 +193,7 @@ fn incompatible_runs_are_not_mixed_and_a_shaped_run_stays_shaped() {
             |event| {
                 if let Event::CellFacts { facts, .. } = event {
                     (facts.basis, facts.accelerator) = (Basis::Hardware, Accelerator::Kvm);
+                    facts.environment.extend(answers_of_hardware());
                 }
             },
             "emulated and hardware",
@@ -306,6 +307,18 @@ fn each_file_has_its_run_in_its_path_once() {
         _ => None,
     });
     assert_eq!(manifest.as_deref(), Some("runs/a/images/debian-13.json"));
+}
+
+#[test]
+fn a_journal_without_some_cells_has_no_trace_of_them() {
+    let both = merge(&[run("a", 0, "12", &[(BOOT, 1, Outcome::Pass)]), run("b", 5, "13", &[(BOOT, 1, Outcome::Pass)])]);
+    let less = without_cells(&both.journal, &[cell("12")].into());
+    let folded = fold(&less);
+    assert_eq!(folded.order, [cell("13")]);
+    assert_eq!(folded.cells.keys().collect::<Vec<_>>(), [&cell("13")]);
+    assert!(!folded.provenance.planned.contains_key(&cell("12")));
+    assert_eq!(outcomes(&folded, "13", BOOT), ["pass"]);
+    assert_eq!(folded.ending, RunEnding::Finished);
 }
 
 #[test]

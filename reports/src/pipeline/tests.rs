@@ -217,8 +217,11 @@ fn an_unreadable_bundle_is_red_though_all_planned_cells_are_judged() {
         assert_eq!(pipeline.effect(), effect);
         check_reports_agree(&standings, &pipeline);
         let (summary, annotations) = (pipeline.summary(), pipeline.annotations());
-        assert!(summary.contains("- ✗ a bundle cannot be read: b.tar.zst: no bundle"), "{summary}");
-        assert!(annotations.contains("::error title=a bundle cannot be read::b.tar.zst: no bundle"), "{annotations}");
+        assert!(summary.contains("- ✗ a bundle was left out in whole or in part: b.tar.zst: no bundle"), "{summary}");
+        assert!(
+            annotations.contains("::error title=a bundle was left out in whole or in part::b.tar.zst: no bundle"),
+            "{annotations}"
+        );
         assert!(!annotations.lines().any(|line| line.starts_with("::error::")), "{annotations}");
     }
 }

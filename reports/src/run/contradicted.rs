@@ -25,7 +25,7 @@ pub fn is_said_of_hardware(words: &str) -> bool {
 /// A missing statement counts as emulated, because `hardware` is the claim that needs proof.
 pub(super) fn hardware_contradicted(facts: &CellFacts, emulated_guest: bool) -> Option<String> {
     let quoted = |answer: &ProbeAnswer| one_line(answer.words(), QUOTED);
-    let answer_to = |name: &str| facts.environment.get(name).map(quoted);
+    let answer_to = |name: &str| facts.environment.get(name);
     match &facts.accelerator {
         Accelerator::Kvm | Accelerator::KvmInKvm => {}
         other @ (Accelerator::KvmInTcg | Accelerator::Tcg | Accelerator::Other(_)) => {
@@ -34,14 +34,18 @@ pub(super) fn hardware_contradicted(facts: &CellFacts, emulated_guest: bool) -> 
             return Some(format!("it says hardware, and of the accelerator: {accelerator}"));
         }
     }
-    if let Some(why) = facts.environment.get("kvm").filter(|answer| **answer != ProbeAnswer::Yes).map(quoted) {
-        return Some(format!("it says hardware, and of KVM: {why}"));
+    match answer_to("kvm") {
+        Some(ProbeAnswer::Yes) => {}
+        Some(other) => return Some(format!("it says hardware, and of KVM: {}", quoted(other))),
+        None => return Some("it says hardware, and not whether a vCPU runs under KVM".to_owned()),
     }
-    if let Some(why) = answer_to("machine-without-kvm") {
+    if let Some(why) = answer_to("machine-without-kvm").map(quoted) {
         return Some(format!("it says hardware, and of its machine that it has no KVM: {why}"));
     }
-    if let Some(words) = answer_to("processor").filter(|words| !is_said_of_hardware(words)) {
-        return Some(format!("it says hardware, and of the processor: {words}"));
+    match answer_to("processor").map(quoted) {
+        Some(words) if is_said_of_hardware(&words) => {}
+        Some(words) => return Some(format!("it says hardware, and of the processor: {words}")),
+        None => return Some("it says hardware, and nothing of the processor".to_owned()),
     }
     if emulated_guest {
         return Some("it says hardware, and a guest was started with accel=tcg".to_owned());
@@ -127,7 +131,7 @@ mod tests {
     use model::verified::Basis;
 
     #[test]
-    fn a_hardware_claim_is_believed_unless_contradicted() {
+    fn a_hardware_claim_with_its_answers_is_believed_unless_contradicted() {
         let hardware = facts(Basis::Hardware);
         assert_eq!(hardware_contradicted(&hardware, false), None);
         let nested = CellFacts { accelerator: Accelerator::KvmInKvm, ..hardware.clone() };
@@ -158,6 +162,19 @@ mod tests {
             facts.environment.insert(name.to_owned(), words.to_owned().into());
             assert_eq!(hardware_contradicted(&facts, false).is_none(), is_believed, "{name}: {words}");
         }
+    }
+
+    /// `hardware` is the claim that needs proof: whoever leaves out an answer is not believed.
+    #[test]
+    fn a_hardware_claim_without_an_answer_is_not_believed() {
+        for (name, words) in [("kvm", "not whether a vCPU runs"), ("processor", "nothing of the processor")] {
+            let mut facts = facts(Basis::Hardware);
+            assert!(facts.environment.remove(name).is_some());
+            let why = hardware_contradicted(&facts, false).unwrap();
+            assert!(why.contains(words), "{name}: {why}");
+        }
+        let silent = CellFacts { environment: std::collections::BTreeMap::new(), ..facts(Basis::Hardware) };
+        assert!(hardware_contradicted(&silent, false).is_some());
     }
 
     #[test]

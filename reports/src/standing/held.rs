@@ -7,8 +7,8 @@ use super::{Change, ChangeRow, Effect, Standings};
 use crate::journal::CellId;
 use std::collections::BTreeSet;
 
-/// Why a run that was given says nothing.
-pub(crate) const UNREAD: &str = "a bundle cannot be read";
+/// What is said of a run that was given and does not count as a whole.
+pub(crate) const UNREAD: &str = "a bundle was left out in whole or in part";
 /// Why a planned cell says nothing.
 pub(crate) const MISSING: &str = "no bundle has finished it";
 
@@ -21,7 +21,7 @@ pub struct Held {
     pub nothing_judged: bool,
     /// The planned cells that no run completed.
     pub missing: BTreeSet<CellId>,
-    /// Runs that were given but cannot be read, each with its name and the reason.
+    /// Runs that were given but do not count as a whole, each with its name and the reason.
     pub unread: Vec<String>,
 }
 

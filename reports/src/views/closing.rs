@@ -72,7 +72,7 @@ fn next(standings: &Standings<'_>, folder: &str) -> Vec<String> {
         let which = format!("{folder} {}{cell} --profile {profile}", cause.test);
         // `bug` writes nothing about results with candidates or a caller's keys: they do not concern the release.
         let is_the_releases = !standings.matrix.candidate && !standings.matrix.shaped;
-        let bug = is_the_releases.then(|| format!("kata-qualify bug {which} --out bug"));
+        let bug = is_the_releases.then(|| format!("kata-qualify bug {which} --reproduce --out bug"));
         return bug.into_iter().chain([format!("kata-qualify shell {which}")]).collect();
     }
     match standings.effect() {
@@ -126,7 +126,7 @@ mod tests {
         let lines = closing(&compared_with_record(&matrix, &record), "out");
         assert!(lines[1].starts_with("changed: debian 13: new failure: vmm.qmp was supported "), "{lines:?}");
         let commands = [
-            "next: kata-qualify bug out smoke::qmp_replies_parse --profile go-3.29 --out bug",
+            "next: kata-qualify bug out smoke::qmp_replies_parse --profile go-3.29 --reproduce --out bug",
             "      kata-qualify shell out smoke::qmp_replies_parse --profile go-3.29",
         ];
         assert_eq!(lines[2..], commands);
@@ -136,7 +136,7 @@ mod tests {
     fn an_unrecorded_failure_suggests_bug() {
         let matrix = judged(&run(|test| (test == RENAME).then(refused)));
         let commands = next(&standings(&matrix), "out");
-        assert_eq!(commands[0], format!("kata-qualify bug out {RENAME} --profile go-3.29 --out bug"));
+        assert_eq!(commands[0], format!("kata-qualify bug out {RENAME} --profile go-3.29 --reproduce --out bug"));
     }
 
     #[test]

@@ -111,6 +111,7 @@ mod tests {
     fn on_hardware(event: &mut Event) {
         if let Event::CellFacts { facts, .. } = event {
             (facts.basis, facts.accelerator) = (Basis::Hardware, Accelerator::Kvm);
+            facts.environment.extend(sample::answers_of_hardware());
         }
     }
 

@@ -354,7 +354,9 @@ mod tests {
         let held = standings.clone().held(Held { nothing_judged: false, ..missing });
         let words = no_changes(&held);
         assert!(
-            words.starts_with("None is known. Exit code 3: a bundle cannot be read: r2: cut off; not judged: "),
+            words.starts_with(
+                "None is known. Exit code 3: a bundle was left out in whole or in part: r2: cut off; not judged: "
+            ),
             "{words}"
         );
         let issues = format!(

@@ -147,7 +147,8 @@ fn mistakes_in_the_job_are_found() {
     assert!(wrong("containerName: kata-qualify", "container: kata-qualify").contains("container"));
 }
 
-/// A pod whose results are worse than recorded ends normally; a pod that could not judge is replaced.
+/// A pod whose results are worse than recorded ends normally, by the variable of `run-shard`; a pod that could not judge
+/// is replaced. The script is PID 1, so `run-shard` must replace it to get the pod's signals.
 #[test]
 #[cfg_attr(lacks = "bash", ignore = "needs bash")]
 fn a_pod_runs_the_shard_of_its_index() {
@@ -158,8 +159,11 @@ fn a_pod_runs_the_shard_of_its_index() {
     assert_eq!(container.command.as_deref(), Some(&["sh".to_owned(), "-c".to_owned()][..]));
     let script = container.args.as_deref().expect("arguments").concat();
     let (run_shard, plan) = ("/usr/share/kata-qualify/run-shard", "/plan/plan.json");
-    assert!(script.contains(run_shard) && script.contains(plan), "{script}");
-    for (ends, expected) in [(0, 0), (1, 0), (2, 2), (3, 3), (137, 137)] {
+    assert!(script.starts_with(&format!("exec {run_shard} ")) && script.contains(plan), "{script}");
+    let mut variables = container.env.as_deref().expect("variables").iter();
+    let is_done = variables.find(|one| one.name == "KATA_QUALIFY_WORSE_IS_DONE").expect("the variable");
+    assert_eq!(is_done.value.as_deref(), Some("yes"));
+    for (ends, expected) in [(0, 0), (1, 1), (2, 2), (3, 3), (137, 137)] {
         let dir = tempfile::tempdir().expect("a folder");
         let program = dir.path().join("run-shard");
         std::fs::write(&program, format!("#!/bin/sh\necho \"$*\"\nexit {ends}\n")).expect("written");

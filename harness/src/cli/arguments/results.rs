@@ -58,8 +58,8 @@ pub(in crate::cli) struct MergeArguments {
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// The plan of the runs, as printed by `plan --format json`: use the exit codes of a pipeline, and write its
-    /// messages for people into the folder `pipeline` in --out. A bundle that cannot be read counts as missing: exit 3,
-    /// if nothing is worse.
+    /// messages for people into the folder `pipeline` in --out. A bundle that cannot be read or is about other packages
+    /// than the distros' own is left out, and so are cells outside its shard: exit 3, if nothing is worse.
     #[arg(long, value_name = "PLAN")]
     pub plan: Option<PathBuf>,
     #[command(flatten)]
@@ -75,6 +75,9 @@ pub(in crate::cli) struct WriteBackArguments {
     /// folder without records or verified/ is refused.
     #[arg(long, value_name = "DIR")]
     pub records: PathBuf,
+    /// The plan of the runs, as printed by `plan --format json`: results of other cells are not written.
+    #[arg(long, value_name = "PLAN")]
+    pub plan: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

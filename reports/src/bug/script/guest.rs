@@ -29,6 +29,7 @@ came_up || {up}
 case $(ended) in
     0) not_reproduced "the guest did it" ;;
     "") cannot_tell "the guest came to no end" ;;
+    126 | 127) cannot_tell "the guest lacks a command" ;;
     *) reproduced "in the guest it ended with $(ended)" ;;
 esac
 "#,
@@ -167,6 +168,8 @@ echo "kernel $release"
 busybox=$(command -v busybox) || cannot_tell "there is no busybox"
 mkdir -p "$work/root/bin" "$work/root/modules"
 cp "$busybox" "$work/root/bin/busybox"
+chroot "$work/root" /bin/busybox true ||
+    cannot_tell "$busybox does not run alone: it must be linked statically, and root must run this"
 "#;
 
 /// Copies the modules in load order, dependencies first, each once.
@@ -210,17 +213,22 @@ END
 chmod 755 "$work/root/init"
 "#;
 
-/// Functions that boot the guest and read its console; an emulated guest takes half a minute.
+/// Functions that boot the guest and read its console; an emulated guest takes half a minute. If QEMU itself fails or
+/// is stopped, that says nothing about the guest.
 const START: &str = r#"
 # Boots the guest with these arguments besides; what it says is in "$work/console".
 starts() {
-    (cd "$work/root" && find . | busybox cpio -o -H newc 2>/dev/null) >"$work/initrd"
+    (cd "$work/root" && find . | busybox cpio -o -H newc 2>/dev/null) >"$work/initrd" ||
+        cannot_tell "the initrd cannot be packed"
     : >"$work/serial"
     timeout 300 "$qemu" -machine q35,accel=kvm:tcg -m 512 -nodefaults -display none -no-reboot \
         -kernel "$kernel" -initrd "$work/initrd" -append "console=ttyS0 panic=-1 quiet" \
         -serial "file:$work/serial" "$@" 2>&1
+    code=$?
     tr -d '\r' <"$work/serial" >"$work/console"
     tail -n 20 "$work/console"
+    [ "$code" -ne 124 ] || cannot_tell "the guest came to no end in 300 s"
+    [ "$code" -eq 0 ] || cannot_tell "QEMU ended with $code"
 }
 came_up() {
     grep -q 'guest: up' "$work/console"
