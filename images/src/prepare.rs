@@ -294,7 +294,12 @@ const RECIPE: u32 = 2;
 ///
 /// `keys` are digests of the keys that the caller trusts: an image whose packages were verified with them is not used
 /// for other callers.
-fn request(release: &Release, requested: &[PackageName], base: Option<&dyn BaseProvider>, vouching: &[String]) -> String {
+fn request(
+    release: &Release,
+    requested: &[PackageName],
+    base: Option<&dyn BaseProvider>,
+    vouching: &[String],
+) -> String {
     let suites = release.suites.iter().map(|s| format!("{} {:?} {}", s.name, s.archive, s.components.join(" ")));
     // The record's paths are looked up in the tree and listed in the manifest.
     let paths = release.vmms.iter().map(|v| v.path.as_str());

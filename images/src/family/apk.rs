@@ -245,7 +245,9 @@ mod tests {
         let options = Options::new(dir.path());
         let archives = Apk.archives(&mut runner, &release, &options).unwrap();
         let refused = archives.offered(&runner, dir.path(), &BTreeSet::from(["qemu"])).unwrap_err();
-        assert!(matches!(&refused.cause, ImageErrorKind::Untrusted { detail } if detail.contains("verifies its index")));
+        assert!(
+            matches!(&refused.cause, ImageErrorKind::Untrusted { detail } if detail.contains("verifies its index"))
+        );
     }
 
     #[test]

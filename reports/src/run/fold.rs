@@ -3,7 +3,9 @@
 use super::clean::{clean_facts, clean_filter, clean_outcome, redactor};
 use super::contradicted::{Stated, hardware_contradicted, is_emulated_guest};
 use super::facts::{MAX_ITEMS, add_facts, extend, take_out_candidates};
-use super::{Attempt, CellFailure, CellRun, Conflict, GuestLaunch, MERGED, Provenance, Run, RunEnding, TestRun, between};
+use super::{
+    Attempt, CellFailure, CellRun, Conflict, GuestLaunch, MERGED, Provenance, Run, RunEnding, TestRun, between,
+};
 use crate::digest;
 use crate::journal::{CellId, Event, Journal, Phase, RunFacts, RunFilter};
 use crate::redact::Redactor;

@@ -75,8 +75,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ConfigureArguments) -> a
         eprintln!("hint: check it and state it in /etc/kata-osinfo with a confidence, or pass --allow-assumed");
         if format == Format::Json {
             let all = problems(machine.assumed.iter().map(|fact| format!("the record only assumes {fact}")));
-            let mut answer =
-                json!({ "version": 1, "outcome": "assumed", "facts": machine.assumed, "problems": all });
+            let mut answer = json!({ "version": 1, "outcome": "assumed", "facts": machine.assumed, "problems": all });
             machine.name_system(&mut answer)?;
             json(&answer)?;
         }

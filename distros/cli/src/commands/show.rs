@@ -96,9 +96,7 @@ impl Shown {
     /// packages or a path are null where the record does not know them.
     fn stated_json(&self, kind: ComponentKind) -> Vec<Value> {
         let of_kind = self.components.iter().filter(|stated| stated.kind == kind && stated.packaged);
-        let form = |stated: &StatedComponent| {
-            serde_json::json!({ "name": stated.name, "packages": stated.packages, "path": stated.path })
-        };
+        let form = |stated: &StatedComponent| serde_json::json!({ "name": stated.name, "packages": stated.packages, "path": stated.path });
         of_kind.map(form).collect()
     }
 }

@@ -32,9 +32,10 @@ pub struct EvidenceSummary {
 impl EvidenceSummary {
     /// Checks whether this is a failure that stands against a pass of another environment: it is later.
     fn stands_against(&self, pass: &EvidenceSummary) -> bool {
-        let is_later = self.day.zip(pass.day).is_some_and(|(day, before)| {
-            day > before || (day == before && self.is_of_the_run && !pass.is_of_the_run)
-        });
+        let is_later = self
+            .day
+            .zip(pass.day)
+            .is_some_and(|(day, before)| day > before || (day == before && self.is_of_the_run && !pass.is_of_the_run));
         self.verdict == Verdict::Unsupported && self.environment != pass.environment && is_later
     }
 }

@@ -24,11 +24,8 @@ const UNPACKED: &str = "/.kata-qualify-unpacked";
 /// it. SUSE's scripts of the kernel take a system with `/.buildenv` for one in which packages are built
 /// (`regenerate-initrd-posttrans` and `kernel-scriptlets/rpm-script` of suse-module-tools), and run no boot loader
 /// either.
-const MASKS: [&str; 3] = [
-    "/etc/kernel/install.d/50-dracut.install",
-    "/etc/kernel/install.d/51-dracut-rescue.install",
-    "/.buildenv",
-];
+const MASKS: [&str; 3] =
+    ["/etc/kernel/install.d/50-dracut.install", "/etc/kernel/install.d/51-dracut-rescue.install", "/.buildenv"];
 
 /// Makes a base tree from these packages and their dependencies.
 pub(super) fn bootstrap(

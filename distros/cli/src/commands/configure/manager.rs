@@ -17,11 +17,8 @@ pub(super) fn require_containerd(root: &Root, release: &Release) -> anyhow::Resu
         Ok(_) | Err(_) => return Ok(()),
     }
     let of_record = release.container_manager.as_ref().filter(|manager| manager.name == Component::Containerd);
-    let signs: Vec<&str> = of_record
-        .map(|manager| manager.path.as_str())
-        .into_iter()
-        .chain(["/run/containerd/containerd.sock"])
-        .collect();
+    let signs: Vec<&str> =
+        of_record.map(|manager| manager.path.as_str()).into_iter().chain(["/run/containerd/containerd.sock"]).collect();
     let hint = "install containerd first, or pass the version that will be installed with --containerd-version";
     require_program(root, "containerd", &signs, hint)
 }
