@@ -272,7 +272,11 @@ fn text(rows: &[RecordedEntry]) -> String {
     if rows.is_empty() {
         return "the record has no entry for this\n".to_owned();
     }
-    let mut places: BTreeMap<(String, Environment, Option<&str>), BTreeMap<String, Vec<&str>>> = BTreeMap::new();
+    /// Release, environment, and the version of a Kata that was brought along.
+    type Place<'r> = (String, Environment, Option<&'r str>);
+    /// Profiles by reason.
+    type Reasons<'r> = BTreeMap<String, Vec<&'r str>>;
+    let mut places: BTreeMap<Place<'_>, Reasons<'_>> = BTreeMap::new();
     for row in rows {
         let reasons = places.entry((row.release.to_string(), row.environment, row.kata.as_deref())).or_default();
         let unknown = row.unknown.iter().map(|why| format!("the mirror could not be checked: {why}"));

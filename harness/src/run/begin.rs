@@ -24,7 +24,7 @@ pub(super) fn open(request: &RunRequest) -> anyhow::Result<(Writer, Option<Start
 }
 
 /// Writes the start of a run into its journal, and keeps beside it what bundles of the run hide.
-pub(super) fn start(journal: &mut Writer, begins: Event, request: &Request) -> anyhow::Result<()> {
+pub(super) fn start(journal: &mut Writer, begins: Event, request: &RunRequest) -> anyhow::Result<()> {
     journal.append(begins)?;
     let private = Private::here([request.out.as_path(), request.images.cache.as_path()]);
     private.keep(&request.out).with_context(|| format!("keeping what bundles hide in {}", request.out.display()))

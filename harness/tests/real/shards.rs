@@ -46,7 +46,7 @@ fn a_folder_with_a_journal_without_events_is_as_good_as_empty() {
     let dir = tempfile::tempdir().unwrap();
     let arch = Arch::of_machine().unwrap();
     std::fs::write(dir.path().join("cells"), format!("debian:13/{arch}/vm\n")).unwrap();
-    cached::empty_images(&dir.path().join("cache"), &["debian:13"]).unwrap();
+    crate::cached::empty_images(&dir.path().join("cache"), &["debian:13"]).unwrap();
     let out = dir.path().join("out");
     std::fs::create_dir(&out).unwrap();
     for (text, is_taken) in [("", true), ("{\"at\":\"2026-07-25T17", true), ("{\"at\":\"2026-07-25T17\n", false)] {

@@ -32,7 +32,7 @@ pub(super) struct Build {
 pub(super) enum Configure {
     Configured(Box<Configured>),
     Way(Box<Way>),
-    Assumed(Assumed),
+    Assumed(Box<Assumed>),
 }
 
 /// The next steps, by outcome.

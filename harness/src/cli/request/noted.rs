@@ -15,6 +15,8 @@ pub(super) fn facts(arguments: &RunArguments) -> RunFacts {
         has_callers_keys: !arguments.images.mirror_keys.is_empty(),
         has_callers_image: given_images(&arguments.images).next().is_some(),
         strict: arguments.strict,
+        // Known only once the mirrors were asked.
+        unasked: Vec::new(),
     }
 }
 
