@@ -6,6 +6,7 @@
 use crate::journal::{Accelerator, Candidate, CellFacts, CellId, ProbeAnswer};
 use crate::redact::one_line;
 use model::database::Database;
+use std::sync::LazyLock;
 use suites::outcome::Component;
 
 /// Maximum size of a quotation from a journal, in bytes.
@@ -19,6 +20,9 @@ const OF_HARDWARE: [&str; 2] = ["the processor is no virtual one", "the processo
 pub fn is_said_of_hardware(words: &str) -> bool {
     OF_HARDWARE.iter().any(|beginning| words.starts_with(beginning))
 }
+
+/// The shipped records, read once: a merge judges a thousand runs.
+static SHIPPED: LazyLock<Database> = LazyLock::new(Database::embedded);
 
 /// Returns why facts that claim hardware cannot be from hardware.
 ///
@@ -115,9 +119,8 @@ fn names_mirror(name: &str) -> bool {
 /// Checks whether the signed indexes of all these releases are of one release, so that a mirror cannot have others
 /// instead; that is not believed of a distro without a shipped record.
 fn are_of_one_release(cells: &[CellId]) -> bool {
-    let shipped = Database::embedded();
     cells.iter().all(|cell| {
-        let Ok(record) = shipped.record(&cell.distro) else { return false };
+        let Ok(record) = SHIPPED.record(&cell.distro) else { return false };
         let release = record.release(&cell.release, cell.arch);
         let manager = release.map_or(record.package_manager, |release| release.package_manager);
         manager.has_index_of_one_release()
