@@ -536,7 +536,7 @@ fn answers_for_programs_name_the_relative_whose_facts_they_have() {
     for arguments in [&["show"][..], &configure, &["fallback", "--profile", "go-3.29"]] {
         let answer = document(&proxmox, arguments);
         assert_eq!(answer["derivative"]["name"], "Proxmox VE", "{arguments:?}: {answer}");
-        assert_eq!(answer.get("borrowed"), Some(&serde_json::Value::Null), "{arguments:?}: {answer}");
+        assert_eq!(answer["borrowed"], "as debian:13, by ID, with a kernel of its own", "{arguments:?}: {answer}");
     }
 }
 

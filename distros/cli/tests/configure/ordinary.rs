@@ -124,6 +124,7 @@ fn the_json_answer_keeps_its_format() {
     insta::assert_snapshot!(serde_json::to_string_pretty(&answer).expect("JSON"), @r#"
     {
       "arch": "x86_64",
+      "borrowed": null,
       "configuration": {
         "block-aio": "threads",
         "boot": {
@@ -166,6 +167,7 @@ fn the_json_answer_keeps_its_format() {
         },
         "unproven-image": true
       },
+      "derivative": null,
       "diff": true,
       "files": [
         "/opt/kata/share/defaults/kata-containers/config.d/50-kata-osinfo.toml"
