@@ -279,7 +279,8 @@ fn violations(browser: &Browser, axe: &str) -> Vec<String> {
     found.as_array().unwrap().iter().map(|one| one.as_str().unwrap().to_owned()).collect()
 }
 
-/// Runs all rules of axe, with everything expanded, light and dark.
+/// Runs all rules of axe, with everything expanded: light and wide, then dark and narrow. The other two combinations
+/// have neither other colours nor another layout.
 #[test]
 #[ignore = "takes axe-core of PyPI: .ci/run"]
 fn axe_finds_only_planted_violations() {
@@ -291,7 +292,7 @@ fn axe_finds_only_planted_violations() {
     let mut checked = 0;
     for (folder, pages) in sites(dir.path()) {
         for page in pages {
-            for (scheme, width) in [("light", 1280), ("dark", 1280), ("light", 390)] {
+            for (scheme, width) in [("light", 1280), ("dark", 390)] {
                 browser.media("screen", scheme);
                 browser.width(width);
                 browser.open(&folder.join(&page), "");
@@ -301,7 +302,7 @@ fn axe_finds_only_planted_violations() {
             }
         }
     }
-    assert!(checked > 60, "{checked}");
+    assert!(checked > 40, "{checked}");
     browser.run(
         "const picture = document.createElement('img'); picture.src = 'data:,'; document.querySelector('main').append(picture);
          const text = document.createElement('p'); text.textContent = 'pale'; text.style.color = '#ddd'; text.style.background = '#fff';
