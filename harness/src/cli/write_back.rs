@@ -6,7 +6,7 @@
 
 use crate::cli::accepted::{Flaw, GivenCells, Room, has_no_cell};
 use crate::cli::arguments::WriteBackArguments;
-use crate::cli::input_run::{self, InputRun, is_over, join};
+use crate::cli::input_run::{self, is_over, join};
 use crate::cli::{Exit, UsageError, records, redact, report, vouched};
 use crate::progress::tell;
 use anyhow::Context as _;
@@ -14,6 +14,9 @@ use model::profile::Profile;
 use model::verified::FOLDER;
 use reports::standing::{Recorded, Standings};
 use std::path::Path;
+
+/// Why verdicts of a shaped run are not for the shipped records.
+const SHAPED: &str = "the packages are vouched for only by the caller's keys, image or records";
 
 /// Runs the command.
 pub(super) fn write_back(what: &WriteBackArguments) -> anyhow::Result<Exit> {
@@ -25,17 +28,26 @@ pub(super) fn write_back(what: &WriteBackArguments) -> anyhow::Result<Exit> {
     let (mut whole, mut room, mut shaped) = (Vec::new(), Room::default(), None);
     let not_written = |why: &str| tell(format_args!("not written back: {}", redact(why)));
     for path in &what.runs {
-        let mut one = match input_run::read(path).and_then(|one| is_whole(&one).map(|()| one)) {
+        let mut one = match input_run::read(path).and_then(|one| is_over(&one).map(|()| one)) {
             Ok(one) => one,
             Err(why) => {
                 not_written(&why.to_string());
                 continue;
             }
         };
-        if let Err(why) = is_for(&one, &what.records) {
-            not_written(&format!("{}: {why}", one.name));
-            shaped = Some(why);
-            continue;
+        match Flaw::of(&one) {
+            None => {}
+            Some(Flaw::Shaped) => {
+                if let Err(why) = vouched::is_not_shipped(SHAPED, Some(&what.records)) {
+                    not_written(&format!("{}: {why}", one.name));
+                    shaped = Some(why);
+                    continue;
+                }
+            }
+            Some(flaw @ (Flaw::Unfinished | Flaw::Candidate)) => {
+                not_written(&format!("{}: {}", one.name, flaw.words()));
+                continue;
+            }
         }
         if let Some(why) = given.as_ref().and_then(|given| given.restrict(&mut one, path)) {
             not_written(&why);
@@ -76,26 +88,6 @@ fn has_records(folder: &Path) -> Result<(), UsageError> {
     match entries.flatten().any(|entry| is_record(&entry.path())) {
         true => Ok(()),
         false => Err(failed(format!("expected records (*.yaml) or a folder {FOLDER}/ in it"))),
-    }
-}
-
-/// Checks that a run has finished, and is about the distros' own packages or those for which a caller vouches.
-fn is_whole(one: &InputRun) -> Result<(), UsageError> {
-    is_over(one)?;
-    match Flaw::of(one) {
-        None | Some(Flaw::Shaped) => Ok(()),
-        Some(flaw) => Err(UsageError(format!("{}: {}", one.name, flaw.words()))),
-    }
-}
-
-/// Refuses a shaped run for the shipped records.
-fn is_for(one: &InputRun, records: &Path) -> Result<(), UsageError> {
-    match Flaw::of(one) {
-        Some(Flaw::Shaped) => vouched::is_not_shipped(
-            "the packages are vouched for only by the caller's keys, image or records",
-            Some(records),
-        ),
-        _ => Ok(()),
     }
 }
 
