@@ -186,6 +186,8 @@ pub struct TestRun {
     pub test: TestId,
     /// The attempts, in order; at least one.
     pub attempts: Vec<Attempt>,
+    /// Whether the test was run several times whatever its outcome (`--repeat`), and not only after a failure.
+    pub is_repeated: bool,
 }
 
 /// Groups a cell's tests by the profiles that their results count for.
@@ -224,7 +226,8 @@ impl TestRun {
 
     /// Returns the final outcome; `None` without an attempt.
     pub fn final_outcome(&self) -> Option<FinalOutcome> {
-        FinalOutcome::of(self.attempts.iter().map(|a| &a.outcome))
+        let outcomes = self.attempts.iter().map(|a| &a.outcome);
+        if self.is_repeated { FinalOutcome::of_repeated(outcomes) } else { FinalOutcome::of(outcomes) }
     }
 }
 

@@ -6,7 +6,6 @@ use model::profile::ProfileName;
 use model::test_id::TestId;
 use reports::journal::CellId;
 use reports::matrix::Matrix;
-use reports::verdict::FinalOutcome;
 use suites::outcome::{Component, Outcome};
 
 /// A test that failed.
@@ -65,8 +64,7 @@ fn failed(matrix: &Matrix) -> Vec<Case> {
     let mut all = Vec::new();
     for cell in &matrix.cells {
         for instance in &cell.instances {
-            let last = FinalOutcome::of(instance.attempts.iter().map(|attempt| &attempt.outcome));
-            let Some(Outcome::Fail(failure)) = last.map(|last| last.outcome) else { continue };
+            let Some(Outcome::Fail(failure)) = instance.final_outcome().map(|last| last.outcome) else { continue };
             all.extend(instance.profiles.iter().map(|profile| Case {
                 cell: cell.cell.clone(),
                 profile: profile.clone(),

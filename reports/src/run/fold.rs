@@ -142,7 +142,9 @@ pub fn fold(journal: &Journal) -> Run {
         if listed.insert(id.clone()) {
             run.order.push(id.clone());
         }
-        run.cells.insert(id, cell.finish(run.ending));
+        let mut cell = cell.finish(run.ending);
+        cell.instances.iter_mut().for_each(|instance| instance.is_repeated = run.repeat.is_some());
+        run.cells.insert(id, cell);
     }
     if run.cells.values().any(|cell| cell.filter.is_none()) {
         run.filter = None;
@@ -324,7 +326,7 @@ impl Folding {
     fn attempt(&mut self, key: Key, attempt: Attempt) {
         let instances = &mut self.cell.instances;
         let place = *self.places.entry(key.clone()).or_insert_with(|| {
-            instances.push(TestRun { profiles: key.1, test: key.0, attempts: Vec::new() });
+            instances.push(TestRun { profiles: key.1, test: key.0, attempts: Vec::new(), is_repeated: false });
             instances.len() - 1
         });
         if let Some(instance) = instances.get_mut(place) {

@@ -33,6 +33,26 @@ impl FinalOutcome {
         Some(FinalOutcome { outcome: counts?.clone(), passed, decided })
     }
 
+    /// Derives the final outcome of a test that was repeated, from its attempts; `None` without any.
+    ///
+    /// An attempt in error shows nothing, so that a pass or a failure stands only if most of the attempts passed or
+    /// failed: one pass among nine errors is no pass, and one failure among them blames nobody.
+    pub fn of_repeated<'a>(attempts: impl IntoIterator<Item = &'a Outcome>) -> Option<FinalOutcome> {
+        let attempts: Vec<&Outcome> = attempts.into_iter().collect();
+        let last = FinalOutcome::of(attempts.iter().copied())?;
+        let messages: Vec<&str> = attempts.iter().filter_map(|outcome| in_error(outcome)).collect();
+        let is_decided = matches!(last.outcome, Outcome::Pass | Outcome::Fail(_));
+        let Some(message) = messages.last().filter(|_| is_decided && messages.len() >= last.decided as usize) else {
+            return Some(last);
+        };
+        let message = format!(
+            "too few of the repetitions say anything: {} of {} were in error: {message}",
+            messages.len(),
+            attempts.len()
+        );
+        Some(FinalOutcome { outcome: Outcome::Error { message }, ..last })
+    }
+
     /// Checks whether the test passed, but not every time.
     pub fn is_flaky(&self) -> bool {
         self.outcome == Outcome::Pass && self.passed < self.decided
@@ -50,5 +70,13 @@ impl FinalOutcome {
         let (passed, decided) = (self.passed + other.passed, self.decided + other.decided);
         let outcome = if rank(&other) > rank(&self) { other.outcome } else { self.outcome };
         FinalOutcome { outcome, passed, decided }
+    }
+}
+
+/// Returns the message of an attempt in error.
+fn in_error(outcome: &Outcome) -> Option<&str> {
+    match outcome {
+        Outcome::Error { message } => Some(message),
+        Outcome::Pass | Outcome::Fail(_) | Outcome::Skip { .. } | Outcome::Blocked { .. } => None,
     }
 }

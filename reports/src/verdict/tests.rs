@@ -131,6 +131,28 @@ fn the_last_decisive_attempt_is_the_final_outcome() {
     assert!(FinalOutcome::of(&[]).is_none());
 }
 
+/// An attempt in error shows nothing, so that a minority of the repetitions decides nothing, in whatever order they are.
+#[test]
+fn a_repeated_test_is_decided_only_if_most_attempts_are() {
+    let last = |attempts: &[Outcome]| FinalOutcome::of_repeated(attempts).unwrap();
+    let with_errors = |decided: Outcome, of: usize, errors: usize| {
+        let errors = (0..errors).map(|number| error(&format!("lost {number}")));
+        errors.chain(std::iter::repeat_n(decided, of)).collect::<Vec<Outcome>>()
+    };
+    for decided in [Outcome::Pass, fail(Qemu, "x")] {
+        for (of, errors, stands) in [(1, 0, true), (6, 4, true), (2, 1, true), (5, 5, false), (1, 9, false)] {
+            let outcome = last(&with_errors(decided.clone(), of, errors)).outcome;
+            assert_eq!(outcome == decided, stands, "{of} decided, {errors} in error: {outcome:?}");
+            assert!(stands || outcome.name() == "error", "{outcome:?}");
+        }
+    }
+    let Outcome::Error { message } = last(&with_errors(Outcome::Pass, 1, 9)).outcome else { panic!() };
+    assert_eq!(message, "too few of the repetitions say anything: 9 of 10 were in error: lost 8");
+    assert_eq!(last(&[Outcome::Pass, Outcome::Pass, error("x")]).outcome, error("x"), "a pass that something followed");
+    assert_eq!(last(&[error("x"), skip("y")]).outcome, skip("y"));
+    assert!(FinalOutcome::of_repeated(&[]).is_none());
+}
+
 #[test]
 fn the_worse_of_two_configurations_counts() {
     let of = |o: Outcome| FinalOutcome::of([&o]).unwrap();

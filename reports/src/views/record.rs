@@ -55,7 +55,8 @@ pub fn future_end_reason(end: Option<Timestamp>) -> Option<String> {
 /// An inconclusive capability is never written: the result of an older run must not get this run's day and versions.
 /// A skipped capability is written as `untested` if no record decides it.
 /// A capability whose tests were repeated (`--repeat`) and did not end alike each time is never written: the last time
-/// decides what the run reports, but it may be one of ten.
+/// decides what the run reports, but it may be one of ten. Attempts in error show nothing and do not count as another
+/// end; if most of them are in error, the capability is inconclusive ([`FinalOutcome::of_repeated`]).
 /// A capability without any test is left out; `not-applicable` is written, so that a reader can tell it from one that
 /// nobody looked at.
 /// Kata's own results have a separate entry, with the Kata and the components that were brought along; if there were

@@ -119,6 +119,19 @@ fn a_repeated_test_that_did_not_end_alike_each_time_writes_nothing() {
     assert_eq!(repeated(&[fails(), fails()], Some(2)), (Some(Verdict::Unsupported), vec![]));
     assert_eq!(repeated(&[Outcome::Pass, Outcome::Pass], Some(2)), (Some(Verdict::Supported), vec![]));
     assert_eq!(repeated(&[fails(), Outcome::Pass], None), (Some(Verdict::Supported), vec![]), "a retry");
+    // An attempt in error shows nothing: it does not count as another end, but a few of many are not enough.
+    let errors = |count: usize| (0..count).map(|_| sample::error("the line ended"));
+    let after = |count, rest: &[Outcome]| errors(count).chain(rest.iter().cloned()).collect::<Vec<Outcome>>();
+    for outcome in [Outcome::Pass, fails()] {
+        assert_eq!(repeated(&after(9, std::slice::from_ref(&outcome)), Some(10)), (None, vec![]), "{outcome:?}");
+    }
+    let most = after(1, &[Outcome::Pass, Outcome::Pass]);
+    assert_eq!(repeated(&most, Some(3)), (Some(Verdict::Supported), vec![]));
+    assert_eq!(
+        repeated(&after(1, &[Outcome::Pass]), None),
+        (Some(Verdict::Supported), vec![]),
+        "a retry after an error"
+    );
 }
 
 fn filtered(maker: &mut sample::Maker) {
