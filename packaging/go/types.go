@@ -239,6 +239,8 @@ type Judged struct {
 	// Verdict is `supported`, `partial`, `offered`, `unsupported`, `untested`, `inconclusive` or `not-applicable`; empty
 	// if the run had none.
 	Verdict string `json:"verdict"`
+	// Flaky is set if a test failed before it passed, in a fresh guest of the same run.
+	Flaky bool `json:"flaky"`
 	// Causes of a verdict other than `supported`.
 	Causes []Cause `json:"causes"`
 	// Workaround with which the capability works in part.

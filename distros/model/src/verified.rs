@@ -175,12 +175,14 @@ pub struct VerifiedEntry {
 
 /// A capability's verdict with details.
 ///
-/// Serialized as the verdict's word alone if there are no details, else as a map with `verdict`, `causes`,
+/// Serialized as the verdict's word alone if there are no details, else as a map with `verdict`, `flaky`, `causes`,
 /// `workaround`; both are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedCapability {
     /// The verdict.
     pub verdict: Verdict,
+    /// Whether a required test failed before it passed, in a fresh guest of the same run.
+    pub flaky: bool,
     /// Every independent cause; for a capability that could not be shown, the missing prerequisites.
     pub causes: Vec<VerifiedCause>,
     /// The workaround that makes the capability work.
@@ -193,7 +195,7 @@ pub const WITH_CANDIDATES: &str = "with candidates: ";
 impl VerifiedCapability {
     /// Creates a verdict without details.
     pub fn plain(verdict: Verdict) -> Self {
-        VerifiedCapability { verdict, causes: Vec::new(), workaround: None }
+        VerifiedCapability { verdict, flaky: false, causes: Vec::new(), workaround: None }
     }
 
     /// Returns the causes that are failures: a capability that could not be shown, or does not exist, has not failed.
@@ -206,9 +208,14 @@ impl VerifiedCapability {
         }
     }
 
+    /// Returns the verdict in words: `supported`, `supported, flaky`.
+    pub fn words(&self) -> String {
+        format!("{}{}", self.verdict, if self.flaky { ", flaky" } else { "" })
+    }
+
     /// Whether there are no details.
     fn is_plain(&self) -> bool {
-        self.causes.is_empty() && self.workaround.is_none()
+        !self.flaky && self.causes.is_empty() && self.workaround.is_none()
     }
 }
 
@@ -219,6 +226,9 @@ impl Serialize for VerifiedCapability {
         }
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("verdict", &self.verdict)?;
+        if self.flaky {
+            map.serialize_entry("flaky", &true)?;
+        }
         if !self.causes.is_empty() {
             map.serialize_entry("causes", &self.causes)?;
         }
@@ -235,7 +245,7 @@ impl<'de> Deserialize<'de> for VerifiedCapability {
         impl<'de> Visitor<'de> for WordOrMap {
             type Value = VerifiedCapability;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a verdict's word, or a map with `verdict`, `causes`, `workaround`")
+                f.write_str("a verdict's word, or a map with `verdict`, `flaky`, `causes`, `workaround`")
             }
             fn visit_str<E: de::Error>(self, word: &str) -> Result<Self::Value, E> {
                 let found = Verdict::ALL.iter().find(|v| v.name() == word);
@@ -244,20 +254,22 @@ impl<'de> Deserialize<'de> for VerifiedCapability {
                     .ok_or_else(|| E::invalid_value(de::Unexpected::Str(word), &self))
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let (mut verdict, mut causes, mut workaround) = (None, Vec::new(), None);
+                let (mut verdict, mut flaky, mut causes, mut workaround) = (None, false, Vec::new(), None);
                 while let Some(key) = map.next_key::<String>()? {
                     match key.as_str() {
                         "verdict" => verdict = Some(map.next_value()?),
+                        "flaky" => flaky = map.next_value()?,
                         "causes" => causes = map.next_value()?,
                         "workaround" => workaround = map.next_value()?,
                         other => {
-                            let known = &["verdict", "causes", "workaround"];
+                            let known = &["verdict", "flaky", "causes", "workaround"];
                             return Err(de::Error::unknown_field(other, known));
                         }
                     }
                 }
                 Ok(VerifiedCapability {
                     verdict: verdict.ok_or_else(|| de::Error::missing_field("verdict"))?,
+                    flaky,
                     causes,
                     workaround,
                 })
@@ -283,9 +295,11 @@ mod tests {
         assert_eq!(serde_json::to_string(&plain).unwrap(), "\"not-applicable\"");
         let full = VerifiedCapability {
             verdict: Verdict::Partial,
+            flaky: true,
             causes: vec![VerifiedCause::of_nobody("slow")],
             workaround: Some("wait".into()),
         };
+        assert_eq!((plain.words().as_str(), full.words().as_str()), ("not-applicable", "partial, flaky"));
         for capability in [plain, full] {
             let text = serde_json::to_string(&capability).unwrap();
             assert_eq!(serde_json::from_str::<VerifiedCapability>(&text).unwrap(), capability);

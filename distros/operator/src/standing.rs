@@ -62,6 +62,8 @@ pub struct CapabilityVerdict {
     pub capability: Capability,
     /// Its verdict.
     pub verdict: Option<Verdict>,
+    /// Whether a test failed before it passed, in a fresh guest of the same run.
+    pub flaky: bool,
     /// The reasons why it is not supported.
     pub causes: Vec<VerifiedCause>,
     /// Whether the verdict comes from other tests of this capability than today's.
@@ -140,6 +142,7 @@ pub fn standing(
         CapabilityVerdict {
             capability: *capability,
             verdict: found.map(|c| c.verdict),
+            flaky: found.is_some_and(|c| c.flaky),
             causes: found.map(|c| c.causes.clone()).unwrap_or_default(),
             older_tests: !same_tests(&entry.test_set, test_set_of_today(), *capability),
         }

@@ -9,7 +9,7 @@ use model::distro::ReleaseVersion;
 use model::profile::{Profile, Runtime};
 use model::record::Record;
 use model::test_id::TestId;
-use model::verified::{Verdict, VerifiedEntry, joined};
+use model::verified::{Verdict, VerifiedCapability, VerifiedEntry, joined};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
@@ -18,6 +18,7 @@ const OLDER: &str = "†";
 
 /// The legend of the tables of the record's verdicts.
 const LEGEND: &str = "\
+**flaky**: a test failed, and passed when it was retried in a fresh guest  
 **† older tests**: judged by the tests of its day, which were fewer or did less than today's  
 an empty cell: nothing is recorded, because the run is older than the capability, or than what its tests do today";
 
@@ -101,8 +102,7 @@ pub fn under_kata<'a>(records: impl Iterator<Item = &'a Record>) -> String {
     let mut out = String::new();
     let heads = ["release", "Kata", "brought along", "tested"].map(str::to_owned).into_iter();
     let rows = rows.into_iter().map(|(entry, mut row)| {
-        let verdict_mark = |c: &Capability| entry.capabilities.get(c).map(|c| mark(c.verdict, Some(entry.basis)));
-        row.extend(columns.iter().map(|c| verdict_mark(c).unwrap_or_default()));
+        row.extend(columns.iter().map(|c| entry.capabilities.get(c).map_or_else(String::new, |c| marked(entry, c))));
         row
     });
     // Writing to a string cannot fail.
@@ -173,7 +173,7 @@ fn of_profile(out: &mut String, record: &Record, profile: &Profile) -> std::fmt:
             let tested = format!("{}{older}", entry.tested);
             let named = [format!("**{}**", named(entry)), entry.environment.to_string(), tested];
             let marks =
-                columns.iter().map(|c| verdict(entry, *c).map_or_else(String::new, |v| mark(v, Some(entry.basis))));
+                columns.iter().map(|c| entry.capabilities.get(c).map_or_else(String::new, |c| marked(entry, c)));
             named.into_iter().chain(marks).collect()
         });
         table(out, heads.chain(columns.iter().map(|c| c.name().to_owned())), rows)?;
@@ -183,6 +183,12 @@ fn of_profile(out: &mut String, record: &Record, profile: &Profile) -> std::fmt:
         versions(out, &entries)?;
     }
     Ok(())
+}
+
+/// Returns the mark of a recorded verdict: `✓ᵉ`, `✓ᵉ flaky`.
+fn marked(entry: &VerifiedEntry, known: &VerifiedCapability) -> String {
+    let flaky = if known.flaky { " flaky" } else { "" };
+    format!("{}{flaky}", mark(known.verdict, Some(entry.basis)))
 }
 
 /// Returns the release, with its architecture if it is not x86_64.
@@ -385,10 +391,7 @@ mod tests {
             arch,
             test_set: model::verified::test_set_of_today().to_owned(),
             profile: profile.name.clone(),
-            capabilities: profile
-                .needs()
-                .map(|capability| (capability, model::verified::VerifiedCapability::plain(verdict)))
-                .collect(),
+            capabilities: profile.needs().map(|capability| (capability, VerifiedCapability::plain(verdict))).collect(),
             ..first.clone()
         };
         record.verified = vec![entry(Arch::Aarch64, Verdict::Supported)];
@@ -407,9 +410,9 @@ mod tests {
             let mut entry = record.verified[0].clone();
             (entry.release, entry.environment) = (release.parse().unwrap(), model::environment::Environment::Container);
             let of = of.iter().map(|(capability, causes)| {
-                let plain = model::verified::VerifiedCapability::plain(Verdict::Unsupported);
+                let plain = VerifiedCapability::plain(Verdict::Unsupported);
                 let causes = causes.to_vec();
-                (*capability, model::verified::VerifiedCapability { causes, ..plain })
+                (*capability, VerifiedCapability { causes, ..plain })
             });
             entry.capabilities = of.collect();
             entry
@@ -464,13 +467,13 @@ mod tests {
         let entry = record.verified.iter().find(|entry| entry.profile == "go-3.29").unwrap().clone();
         let brought = [(Component::Virtiofsd, "1.13.3".to_owned())].into();
         let kata = model::verified::VerifiedKata { version: "3.30.0".parse().unwrap(), runtime: Runtime::Go, brought };
-        let verdict = model::verified::VerifiedCapability::plain(Verdict::Partial);
+        let verdict = VerifiedCapability { flaky: true, ..VerifiedCapability::plain(Verdict::Partial) };
         record.verified =
             vec![VerifiedEntry { kata: Some(kata), capabilities: [(Capability::KataSmoke, verdict)].into(), ..entry }];
         let shown = under_kata([&record].into_iter());
         let entry = &record.verified[0];
         let row = format!(
-            "| **debian {}** | 3.30.0 (Go, go-3.29) | virtiofsd 1.13.3 | {} | ◐ᵉ |\n",
+            "| **debian {}** | 3.30.0 (Go, go-3.29) | virtiofsd 1.13.3 | {} | ◐ᵉ flaky |\n",
             entry.release, entry.tested
         );
         assert!(shown.starts_with("| release | Kata | brought along | tested | kata.smoke |\n"), "{shown}");

@@ -244,6 +244,7 @@ fn run_json(entry: &VerifiedEntry) -> Value {
             serde_json::json!({
                 "capability": capability,
                 "verdict": judged.verdict,
+                "flaky": judged.flaky,
                 "causes": judged.causes,
                 "workaround": judged.workaround,
             })

@@ -261,7 +261,8 @@ fn details(standing: &VerifiedStanding) -> String {
     );
     for judged in &standing.capabilities {
         let verdict = judged.verdict.map_or("not judged", |v| v.name());
-        let _ = writeln!(out, "    {} {verdict}", judged.capability);
+        let flaky = if judged.flaky { ", flaky" } else { "" };
+        let _ = writeln!(out, "    {} {verdict}{flaky}", judged.capability);
         judged.causes.iter().for_each(|cause| out += &format!("      {cause}\n"));
     }
     for pair in standing.versions.iter().filter(|pair| !pair.is_the_same()) {
@@ -284,6 +285,7 @@ mod tests {
         let capability = CapabilityVerdict {
             capability: Capability::VmmBoot,
             verdict: Some(verdict),
+            flaky: false,
             causes: vec![],
             older_tests: false,
         };
@@ -328,12 +330,27 @@ mod tests {
         assert_eq!(line(&several), line(&several[1..]));
     }
 
+    #[test]
+    fn a_flaky_verdict_says_so() {
+        let mut run = standing(true, Some("1-1"));
+        assert!(details(&run).contains("    vmm.boot supported\n"), "{}", details(&run));
+        run.capabilities[0].flaky = true;
+        assert!(details(&run).contains("    vmm.boot supported, flaky\n"), "{}", details(&run));
+        assert!(answer(&[Capability::VmmBoot], &[run]).0, "it passed in the end");
+    }
+
     /// A machine shows capabilities that a container cannot show, and outranks it, if its packages are installed.
     #[test]
     fn runs_in_several_environments_are_combined() {
         let requested = [Capability::VmmBoot, Capability::VmmVsock];
         let machine = |capability, verdict, installed| {
-            let judged = CapabilityVerdict { capability, verdict: Some(verdict), causes: vec![], older_tests: false };
+            let judged = CapabilityVerdict {
+                capability,
+                verdict: Some(verdict),
+                flaky: false,
+                causes: vec![],
+                older_tests: false,
+            };
             VerifiedStanding {
                 environment: Environment::Vm,
                 capabilities: vec![judged],
@@ -389,6 +406,7 @@ mod tests {
         let judged = |capability| CapabilityVerdict {
             capability,
             verdict: Some(Verdict::Supported),
+            flaky: false,
             causes: vec![],
             older_tests: false,
         };

@@ -226,6 +226,8 @@ struct Judged {
     capability: Capability,
     /// The verdict; null if the run had none.
     verdict: Option<Verdict>,
+    /// Whether a test failed before it passed, in a fresh guest of the same run.
+    flaky: bool,
     causes: Vec<Cause>,
     workaround: Option<String>,
 }

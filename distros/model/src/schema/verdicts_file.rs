@@ -82,6 +82,8 @@ enum Judged {
 #[expect(dead_code, reason = "only its schema is used")]
 struct JudgedMap {
     verdict: Verdict,
+    /// Whether a required test failed before it passed, in a fresh guest of the same run.
+    flaky: Option<bool>,
     causes: Option<Vec<VerifiedCause>>,
     workaround: Option<String>,
 }

@@ -56,10 +56,7 @@ fn entry(d: &mut Decoder<'_>, node: &Node) -> Option<VerifiedEntry> {
     let arch = d.required(node, "arch").and_then(|n| d.arch(n));
     let basis = d.required(node, "basis").and_then(|n| d.word(n, "basis", "unknown-basis", &bases));
     let tested = d.required(node, "tested").and_then(|n| d.date(n, "tested"));
-    let shaped = match node.get("shaped").filter(|node| !matches!(node.kind, NodeKind::Null)) {
-        Some(field) => d.word(field, "shaped", "wrong-value", &[("true", true), ("false", false)]),
-        None => Some(false),
-    };
+    let shaped = flag(d, node, "shaped");
     let kata = match node.get("kata").filter(|node| !matches!(node.kind, NodeKind::Null)) {
         Some(field) => Some(kata(d, field)?),
         None => None,
@@ -196,13 +193,15 @@ fn capability(d: &mut Decoder<'_>, node: &Node) -> Option<VerifiedCapability> {
         let verdict = d.word(node, "verdict", "unknown-verdict", &words)?;
         return Some(VerifiedCapability::plain(verdict));
     }
-    d.fields(node, "a capability", &["verdict", "causes", "workaround"])?;
+    d.fields(node, "a capability", &["verdict", "flaky", "causes", "workaround"])?;
     let verdict = d.required(node, "verdict")?;
     let verdict = d.word(verdict, "verdict", "unknown-verdict", &words);
+    let flaky = flag(d, node, "flaky");
     let causes = node.get("causes").map(|n| causes(d, n));
     let workaround = node.get("workaround").map(|n| d.string(n, "workaround"));
     Some(VerifiedCapability {
         verdict: verdict?,
+        flaky: flaky?,
         causes: causes.unwrap_or_else(|| Some(Vec::new()))?,
         workaround: stated(workaround)?,
     })
@@ -228,6 +227,14 @@ fn cause(d: &mut Decoder<'_>, node: &Node) -> Option<VerifiedCause> {
     let message = d.required(node, "message").and_then(|n| d.string(n, "message"));
     // A cause with an invalid key is dropped as a whole.
     Some(VerifiedCause { component: stated(component)?, test: stated(test)?, message: message? })
+}
+
+/// Reads a key that is `true` or `false`, which a missing key means, too.
+fn flag(d: &mut Decoder<'_>, node: &Node, key: &str) -> Option<bool> {
+    match node.get(key).filter(|node| !matches!(node.kind, NodeKind::Null)) {
+        Some(field) => d.word(field, key, "wrong-value", &[("true", true), ("false", false)]),
+        None => Some(false),
+    }
 }
 
 /// Returns the value of an optional key; `None` if it is there and wrong.

@@ -112,6 +112,20 @@ mod tests {
     }
 
     #[test]
+    fn a_verdict_is_flaky_only_if_it_says_so() {
+        let of = |flaky: &str| {
+            let file = with_capabilities(&format!("{{vmm.boot: {{verdict: supported{flaky}}}}}"))?;
+            Ok::<bool, RecordError>(file.entries[0].capabilities[&crate::capability::Capability::VmmBoot].flaky)
+        };
+        assert_eq!(
+            (of("").unwrap(), of(", flaky: false").unwrap(), of(", flaky: true").unwrap()),
+            (false, false, true)
+        );
+        let error = of(", flaky: often").unwrap_err().to_string();
+        assert!(error.starts_with("verified/d.yaml:11:") && error.contains("`often`"), "{error}");
+    }
+
+    #[test]
     fn invalid_package_names_and_versions_are_refused() {
         let with = |version: &str| {
             let head =

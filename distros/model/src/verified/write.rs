@@ -259,6 +259,9 @@ fn render(entries: &[VerifiedEntry]) -> String {
             }
             let _ = writeln!(out, "      {}:", quoted(name));
             let _ = writeln!(out, "        verdict: {}", capability.verdict);
+            if capability.flaky {
+                out += "        flaky: true\n";
+            }
             if !capability.causes.is_empty() {
                 out += "        causes:\n";
             }

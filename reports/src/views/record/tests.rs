@@ -92,6 +92,25 @@ fn an_unjudged_capability_is_not_written_back() {
     assert!(withheld.is_empty(), "{withheld:?}");
 }
 
+/// A pass that needed a retry is not written as if it were steady.
+#[test]
+fn a_pass_after_a_failure_is_written_as_flaky() {
+    let written = |first: Outcome| {
+        let mut maker = run(|test| (test == QMP).then(|| first.clone()));
+        let (end, cell_end) = (maker.journal.entries.pop().unwrap(), maker.journal.entries.pop().unwrap());
+        maker.attempt("13", &["go-3.29"], QMP, 2, Outcome::Pass);
+        maker.journal.entries.extend([cell_end, end]);
+        let matrix = judged(&maker);
+        let (entries, _) = verified_entries(&sample::standings(&matrix));
+        let is_flaky = |(_, known): &(&Capability, &VerifiedCapability)| known.flaky;
+        let flaky = entries[0].1.capabilities.iter().filter(is_flaky);
+        flaky.map(|(capability, known)| format!("{capability}: {}", known.words())).collect::<Vec<String>>()
+    };
+    assert_eq!(written(fail(Component::Qemu, "no reply")), ["vmm.qmp: supported, flaky"]);
+    assert!(written(sample::error("the line ended")).is_empty(), "an error shows nothing");
+    assert!(recorded().iter().flat_map(|entry| entry.capabilities.values()).all(|known| !known.flaky));
+}
+
 /// Prevents a false verdict from the last of several repetitions.
 #[test]
 fn a_repeated_test_that_did_not_end_alike_each_time_writes_nothing() {

@@ -134,6 +134,8 @@ struct VerdictView<'a> {
     measured: Option<Date>,
     /// Whether the set of tests behind the verdict differs from the current one.
     older_tests: bool,
+    /// Whether a test failed before it passed, in a fresh guest.
+    flaky: bool,
     causes: Vec<String>,
     workaround: Option<&'a str>,
 }
@@ -291,6 +293,7 @@ fn cell_document<'s>(site: &'s Website<'_>, cell: &'s SiteCell<'_>) -> CellDocum
         basis: known.basis,
         measured: known.tested,
         older_tests: known.is_older,
+        flaky: known.is_flaky,
         causes: known.why.iter().map(super::known::Why::words).collect(),
         workaround: known.workaround.as_deref(),
     };

@@ -100,7 +100,7 @@ impl Known {
             why: why.collect(),
             workaround: recorded.workaround.clone(),
             passed: None,
-            is_flaky: false,
+            is_flaky: recorded.flaky,
             is_older: entry.is_by_older_tests(),
             change: None,
         }

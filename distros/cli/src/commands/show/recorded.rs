@@ -52,6 +52,9 @@ pub(super) fn matrix(
             for cause in &capability.causes {
                 remarks.insert(format!("    {} {name}: {cause}", head(entry)));
             }
+            if capability.flaky {
+                remarks.insert(format!("    {} {name}: flaky", head(entry)));
+            }
             if let Some(workaround) = &capability.workaround {
                 remarks.insert(format!("    {} {name}: workaround: {workaround}", head(entry)));
             }
@@ -222,6 +225,9 @@ pub(super) mod tests {
         let text = of(&[entry(&[(Capability::VmmQmp, Some(Verdict::Unsupported))]), vm]);
         assert!(text.contains("    go-3.32/container vmm.qmp: ") && text.contains("unsupported"), "{text}");
         assert!(!text.contains("vmm.boot") && !text.contains("go-3.32/vm"), "{text}");
+        let mut flaky = entry(&[]);
+        flaky.capabilities.get_mut(&Capability::VmmNet).unwrap().flaky = true;
+        assert!(of(&[flaky]).ends_with("\n    go-3.32/container vmm.net: flaky\n"));
         // Runs without an answer, because shaped or of an unknown profile, are listed one by one.
         let shaped = VerifiedEntry { shaped: true, ..entry(&[]) };
         let unknown = VerifiedEntry { profile: "go-0.1".parse().unwrap(), ..entry(&[]) };

@@ -27,6 +27,7 @@ fn versioned(package: &str, version: &str) -> (PackageName, PackageVersion) {
 fn entry(release: &str, profile: &str) -> VerifiedEntry {
     let unsupported = VerifiedCapability {
         verdict: Verdict::Unsupported,
+        flaky: false,
         causes: vec![
             VerifiedCause::new(Component::Virtiofsd, "\"--fd\" is refused: it's C # really\n")
                 .shown_by("smoke::flags".parse().unwrap()),
@@ -61,6 +62,38 @@ fn the_shaped_flag_is_written_and_read_back() {
     assert!(text.contains("\n    shaped: true\n") && read_back(&text)[0].shaped, "{text}");
     let plain = written(None, &[entry("13", "go-3.29")]).unwrap();
     assert!(!plain.contains("shaped") && !read_back(&plain)[0].shaped, "{plain}");
+}
+
+/// The word is there only while the last run had to retry, so that files stay small and a steady run clears it.
+#[test]
+fn a_flaky_verdict_is_written_and_read_back_and_a_later_steady_run_clears_it() {
+    let (boot, net) = (Capability::VmmBoot, Capability::VmmNet);
+    let on = |day: i8, all: &[(Capability, bool)]| {
+        let of = |flaky: bool| VerifiedCapability { flaky, ..VerifiedCapability::plain(Verdict::Supported) };
+        let capabilities = all.iter().map(|(capability, flaky)| (*capability, of(*flaky))).collect();
+        VerifiedEntry { capabilities, tested: jiff::civil::date(2026, 11, day), ..entry("13", "go-3.29") }
+    };
+    let flaky = |text: &str| -> Vec<Capability> {
+        let found: Vec<(Capability, VerifiedCapability)> =
+            read_back(text).into_iter().flat_map(|entry| entry.capabilities).collect();
+        found.into_iter().filter(|(_, one)| one.flaky).map(|(capability, _)| capability).collect()
+    };
+    let both = written(None, &[on(20, &[(boot, true), (net, true)])]).unwrap();
+    assert!(both.contains("      vmm.boot:\n        verdict: supported\n        flaky: true\n"), "{both}");
+    assert_eq!(flaky(&both), [boot, net]);
+    // A run that judges one of them leaves the other as it was.
+    let one = written(Some(&both), &[on(21, &[(boot, false)])]).unwrap();
+    assert_eq!(flaky(&one), [net]);
+    assert!(one.contains("      vmm.boot: supported\n"), "{one}");
+    assert_eq!(flaky(&written(Some(&one), &[on(21, &[(net, false)])]).unwrap()), []);
+    // An older run does not.
+    assert_eq!(flaky(&written(Some(&both), &[on(19, &[(boot, false)])]).unwrap()), [boot, net]);
+    // A higher layer replaces the verdict together with its word.
+    let mut below = vec![on(20, &[(boot, true), (net, true)])];
+    remove_overridden(&mut below, &[on(21, &[(boot, false)])]);
+    assert_eq!(below, [on(20, &[(net, true)])]);
+    let joined = crate::verified::joined(&[on(20, &[(net, true)]), on(21, &[(boot, false)])]);
+    assert!(joined.len() == 1 && joined[0].capabilities[&net].flaky && !joined[0].capabilities[&boot].flaky);
 }
 
 fn read_back(text: &str) -> Vec<VerifiedEntry> {
