@@ -265,6 +265,7 @@ fn assert_all_right(rows: &[FaultRun]) {
 fn run_fault(fault: &Fault) -> FaultReport {
     match &fault.by {
         Means::Bundle { run } => run_container_fault(&Bench::with_runc_script(run), fault),
+        Means::Process { run } => run_container_fault(&Bench::with_runc_exec_script(run), fault),
         Means::Containerd { text } => {
             let mut bench = Bench::new();
             let folder = bench.folder.path().to_owned();

@@ -56,6 +56,18 @@ impl Bench {
     /// Creates a bench whose runc first runs this shell script when a container is created, with `$BUNDLE` set; see
     /// [`Bench::set_runc_script`].
     pub(crate) fn with_runc_script(script: &str) -> Bench {
+        Bench::with_script("--bundle", "BUNDLE", script)
+    }
+
+    /// Creates a bench whose runc first runs this shell script when a further process is started in a container, with
+    /// its specification in the file `$PROCESS`.
+    pub(crate) fn with_runc_exec_script(script: &str) -> Bench {
+        Bench::with_script("--process", "PROCESS", script)
+    }
+
+    /// Creates a bench whose runc first runs this shell script if it has an option, with the option's value in a
+    /// variable.
+    fn with_script(option: &str, variable: &str, script: &str) -> Bench {
         let mut bench = Bench::new();
         let programs = bench.folder.path().join("programs");
         fs::create_dir(&programs).unwrap();
@@ -63,8 +75,9 @@ impl Bench {
         let (runc, script_path) = (programs.join("runc"), programs.join("lie"));
         let script_path = script_path.display();
         let text = format!(
-            "#!/bin/sh\nPATH=/usr/sbin:/usr/bin:/sbin:/bin\nBUNDLE= p=\nfor a; do [ \"$p\" = --bundle ] && BUNDLE=$a; p=$a; done\n\
-             if [ -n \"$BUNDLE\" ]; then . {script_path}; fi\nexec runc \"$@\"\n"
+            "#!/bin/sh\nPATH=/usr/sbin:/usr/bin:/sbin:/bin\n{variable}= p=\n\
+             for a; do [ \"$p\" = {option} ] && {variable}=$a; p=$a; done\n\
+             if [ -n \"${variable}\" ]; then . {script_path}; fi\nexec runc \"$@\"\n"
         );
         fs::write(&runc, text).unwrap();
         fs::set_permissions(&runc, fs::Permissions::from_mode(0o755)).unwrap();

@@ -148,6 +148,9 @@ pub(crate) enum Means {
     Edited { path: String, from: String, to: String },
     /// This machine's runc runs this script first when it creates a container from the bundle in `$BUNDLE`.
     Bundle { run: String },
+    /// This machine's runc runs this script first when it starts a further process in a container, with its
+    /// specification in the file `$PROCESS`: the bundle says nothing about such a process.
+    Process { run: String },
     /// This text replaces this machine's containerd.
     Containerd { text: String },
     /// A program with this text is added as a component that the release does not have.

@@ -137,6 +137,7 @@ impl Overlay {
                 overlay.write(&path, text.replace(from.as_str(), to).as_bytes(), 0o644);
             }
             Means::Bundle { .. }
+            | Means::Process { .. }
             | Means::Containerd { .. }
             | Means::AddedComponent { .. }
             | Means::Lent { .. }
