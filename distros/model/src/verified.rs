@@ -1,5 +1,6 @@
 //! Results that runs proved: the entries of `verified/DISTRO.yaml`, which are part of the distro's record.
 
+mod answer;
 mod cause;
 mod decided;
 mod decode;
@@ -11,6 +12,7 @@ mod newest;
 mod test_sets;
 mod write;
 
+pub use answer::{CapabilityNames, RunAnswer};
 pub use cause::VerifiedCause;
 pub use decided::{EvidenceSummary, decided};
 pub(crate) use file::lint;

@@ -28,7 +28,8 @@ use model::environment::Environment;
 use model::package_manager::PackageManager;
 use model::profile::Profile;
 use model::verified::{
-    Basis, EvidenceSummary, Measured, Verdict, VerifiedEntry, WITH_CANDIDATES, decided, same_tests, test_set_of_today,
+    Basis, CapabilityNames, EvidenceSummary, Measured, RunAnswer, Verdict, VerifiedEntry, WITH_CANDIDATES, decided,
+    same_tests, test_set_of_today,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Capability;
@@ -97,52 +98,29 @@ impl ReleaseAnswer {
         }
     }
 
-    /// Formats the answer: `yes, all 8`, `yes, all 8; optional: no image.nvdimm`, `no: virtio-fs (virtiofsd)`,
-    /// `not known yet: incomplete, 6 of 8 (vsock, net)`, or, if the missing capabilities worked with other packages,
-    /// `not known yet with these packages: …`.
+    /// Formats the answer as all outputs do ([`RunAnswer`]), with the days of the record's environments that count.
     pub fn words(&self) -> String {
-        let missing: Vec<&str> = self.missing.iter().map(|c| c.short()).collect();
-        let missing = missing.join(", ");
-        let older: Vec<&str> = self.older_tests.iter().map(|c| c.short()).collect();
-        let older = if older.is_empty() { String::new() } else { format!("; by older tests: {}", older.join(", ")) };
-        let optional: Vec<&str> = self.optional.iter().map(|c| c.short()).collect();
-        let beside = match optional.is_empty() {
-            true => String::new(),
-            false => format!("; optional: no {}", optional.join(", ")),
+        let (with, against) = match &self.answer {
+            CanRun::With(what) => (what.iter().map(String::as_str).collect(), Vec::new()),
+            CanRun::No(why) => (Vec::new(), why.iter().map(|(one, blamed)| (*one, blamed.clone())).collect()),
+            CanRun::Yes | CanRun::NotKnown => (Vec::new(), Vec::new()),
         };
-        let with = if self.outdated.is_empty() { "" } else { " with these packages" };
-        let mut words = match &self.answer {
-            CanRun::Yes => format!("yes, all {}{older}{beside}", self.needed),
-            CanRun::With(what) => {
-                let what: Vec<&str> = what.iter().map(String::as_str).collect();
-                format!("yes with {}{older}{beside}", what.join("; "))
-            }
-            CanRun::No(why) => {
-                let why: Vec<String> = why.iter().map(|(capability, blamed)| blaming(*capability, blamed)).collect();
-                let rest = if missing.is_empty() { String::new() } else { format!("; not known{with}: {missing}") };
-                format!("no: {}{rest}", why.join(", "))
-            }
-            CanRun::NotKnown if self.needed == 0 => "not known yet: nothing was tested".to_owned(),
-            CanRun::NotKnown => {
-                format!("not known yet{with}: incomplete, {} of {} ({missing})", self.supported, self.needed)
-            }
+        let answer = RunAnswer {
+            needed: self.needed,
+            supported: self.supported,
+            against,
+            missing: self.missing.clone(),
+            is_outdated: !self.outdated.is_empty(),
+            with,
+            older_tests: self.older_tests.clone(),
+            optional: self.optional.clone(),
         };
+        let mut words = answer.words(CapabilityNames::Short);
         if !self.from_record.is_empty() {
             let days: Vec<String> = self.from_record.iter().map(|(place, day)| format!("{place} {day}")).collect();
             words.push_str(&format!(" [record: {}]", days.join(", ")));
         }
         words
-    }
-}
-
-/// Formats a capability with the components that it blames: `virtio-fs (virtiofsd)`.
-fn blaming(capability: Capability, blamed: &BTreeSet<Component>) -> String {
-    match blamed.is_empty() {
-        true => capability.short().to_owned(),
-        false => {
-            let names: Vec<&str> = blamed.iter().map(|c| c.name()).collect();
-            format!("{} ({})", capability.short(), names.join(", "))
-        }
     }
 }
 

@@ -3,7 +3,6 @@
 //! The rule is that of the reports (`reports::standing::answer`): for each capability that Kata needs, the result with
 //! the newest packages counts, and among several environments the one that shows most, unless another one failed later.
 
-use super::named::named;
 use jiff::civil::Date;
 use model::capability::Capability;
 use model::component::Component;
@@ -11,15 +10,15 @@ use model::environment::Environment;
 use model::package_manager::PackageManager;
 use model::profile::Profile;
 use model::verified::{
-    EvidenceSummary, Measured, Verdict, VerifiedCapability, VerifiedEntry, WITH_CANDIDATES, decided, same_tests,
-    test_set_of_today,
+    CapabilityNames, EvidenceSummary, Measured, RunAnswer, Verdict, VerifiedCapability, VerifiedEntry, WITH_CANDIDATES,
+    decided, same_tests, test_set_of_today,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Answer to whether Kata can run, as far as the record knows.
 pub(super) struct Answer<'e> {
     /// For example `yes, all 12 (emulated, container 2026-11-30, vm 2026-11-29)`, or
-    /// `not known yet: 7 of 12, without vmm.vsock, vmm.net, vmm.hotplug.cpu and 2 more`.
+    /// `not known yet: incomplete, 7 of 12 (vmm.vsock, vmm.net, vmm.hotplug.cpu and 2 more)`.
     pub(super) words: String,
     /// The entries that support the answer.
     pub(super) rests_on: Vec<&'e VerifiedEntry>,
@@ -44,16 +43,15 @@ pub(super) fn answer<'e>(entries: &'e [VerifiedEntry], profile: &Profile, manage
     let evidence_of = |capability: Capability| -> Vec<Evidence<'e>> {
         of_profile.iter().filter_map(|&(entry, is_newest)| evidence_on(entry, is_newest, capability)).collect()
     };
-    let (mut against, mut missing, mut by_older_tests) = (Vec::new(), Vec::new(), Vec::new());
+    let mut answer = RunAnswer::default();
     let (mut shows, mut fails): (Vec<&VerifiedEntry>, Vec<&VerifiedEntry>) = (Vec::new(), Vec::new());
-    let (mut count, mut is_outdated) = (0, false);
     let mut workarounds: BTreeSet<&str> = BTreeSet::new();
     for capability in profile.needs() {
-        count += 1;
+        answer.needed += 1;
         let evidence = evidence_of(capability);
         match counting(&evidence) {
             Some(one) if one.summary.verdict.is_against() => {
-                against.push(format!("{capability}{}", blamed(one.known)));
+                answer.against.push((capability, blamed(one.known)));
                 fails.push(one.entry);
             }
             Some(one) => {
@@ -62,47 +60,27 @@ pub(super) fn answer<'e>(entries: &'e [VerifiedEntry], profile: &Profile, manage
                     let named = one.known.workaround.as_deref().unwrap_or("a workaround");
                     workarounds.insert(named.strip_prefix(WITH_CANDIDATES).unwrap_or(named));
                 }
-                by_older_tests.extend(one.summary.is_by_older_tests.then_some(capability.name()));
+                answer.older_tests.extend(one.summary.is_by_older_tests.then_some(capability));
             }
             None => {
-                missing.push(capability.name());
-                is_outdated |= decided(&evidence, |one| one.summary, false).is_some();
+                answer.missing.push(capability);
+                answer.is_outdated |= decided(&evidence, |one| one.summary, false).is_some();
             }
         }
     }
-    let with = if is_outdated { " with the newest packages" } else { "" };
-    let workaround = match workarounds.is_empty() {
-        true => String::new(),
-        false => format!(" with {}", workarounds.into_iter().collect::<Vec<&str>>().join("; ")),
-    };
+    answer.supported = shows.len();
+    answer.with = workarounds.into_iter().collect();
     // What Kata does not need has a column in the overview, too.
-    let optional: Vec<&str> = Capability::ALL
-        .iter()
-        .filter(|capability| capability.is_shown_beside() && profile.has(**capability))
-        .filter(|capability| {
-            counting(&evidence_of(**capability)).is_some_and(|one| one.summary.verdict == Verdict::Unsupported)
-        })
-        .map(|capability| capability.name())
-        .collect();
-    let less = |words: &str, names: &[&str]| match names.is_empty() {
-        true => String::new(),
-        false => format!("{words}{}", named(names)),
+    let beside = Capability::ALL.iter().copied().filter(|one| one.is_shown_beside() && profile.has(*one));
+    let is_lost = |capability: &Capability| {
+        counting(&evidence_of(*capability)).is_some_and(|one| one.summary.verdict == Verdict::Unsupported)
     };
-    let against: Vec<&str> = against.iter().map(String::as_str).collect();
-    let words = match (against.is_empty(), missing.is_empty()) {
-        (false, _) => format!("no: {}{}", named(&against), less(&format!("; not known{with}: "), &missing)),
-        (true, true) => {
-            let (older, beside) = (less("; by older tests: ", &by_older_tests), less("; optional: no ", &optional));
-            format!("yes{workaround}, all {count}{older}{beside}")
-        }
-        (true, false) if missing.len() == count => {
-            format!("not known yet{with}: none of the {count} was shown to work")
-        }
-        (true, false) => format!("not known yet{with}: {} of {count}, without {}", shows.len(), named(&missing)),
-    };
+    answer.optional = beside.filter(is_lost).collect();
+    let words = answer.words(CapabilityNames::Full);
     // A yes is as old as the oldest run behind it; a no has the day of the latest failure.
-    let day: fn(Date, Date) -> Date = if against.is_empty() { Ord::min } else { Ord::max };
-    let rests_on = if against.is_empty() { shows } else { fails };
+    let is_no = !answer.against.is_empty();
+    let day: fn(Date, Date) -> Date = if is_no { Ord::max } else { Ord::min };
+    let rests_on = if is_no { fails } else { shows };
     Answer { words: format!("{words}{}", evidence_text(&rests_on, day)), rests_on }
 }
 
@@ -126,12 +104,9 @@ fn counting<'a, 'e>(evidence: &'a [Evidence<'e>]) -> Option<&'a Evidence<'e>> {
     decided(evidence, |one| one.summary, true).or_else(standing)
 }
 
-/// Formats the components at fault as ` (kernel, qemu)`; empty if none is blamed.
-fn blamed(known: &VerifiedCapability) -> String {
-    let components = known.failures().iter().filter_map(|cause| cause.component);
-    let names: BTreeSet<&str> = components.map(Component::name).collect();
-    let names: Vec<&str> = names.into_iter().collect();
-    if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) }
+/// Returns the components at fault.
+fn blamed(known: &VerifiedCapability) -> BTreeSet<Component> {
+    known.failures().iter().filter_map(|cause| cause.component).collect()
 }
 
 /// Formats ` (emulated, container 2026-11-30, vm 2026-11-29)`: the weaker basis, and each environment with the day that
@@ -179,19 +154,23 @@ mod tests {
         let by = "(emulated, container 2026-11-19)";
         assert_eq!(words(&[entry(&[])]), format!("yes, all {count} {by}"));
         let part = (NET, Some(Verdict::Partial));
-        assert_eq!(words(&[entry(&[part])]), format!("yes with a workaround, all {count} {by}"));
+        assert_eq!(words(&[entry(&[part])]), format!("yes with a workaround {by}"));
         let mut named = entry(&[part]);
         let net = named.capabilities.get_mut(&NET).unwrap();
         net.workaround = Some("with candidates: qemu mine (sha256 0123)".to_owned());
-        assert_eq!(words(&[named]), format!("yes with qemu mine (sha256 0123), all {count} {by}"));
+        assert_eq!(words(&[named]), format!("yes with qemu mine (sha256 0123) {by}"));
         let nvdimm = (Capability::VmmImageNvdimm, Some(Verdict::Unsupported));
         assert_eq!(words(&[entry(&[nvdimm])]), format!("yes, all {count}; optional: no vmm.image.nvdimm {by}"));
         let (no, unknown) = ((Capability::VmmQmp, Some(Verdict::Unsupported)), (VSOCK, None));
         assert_eq!(words(&[entry(&[no, unknown])]), format!("no: vmm.qmp (qemu); not known: vmm.vsock {by}"));
-        let less = format!("not known yet: {} of {count}, without vmm.vsock, vmm.net {by}", count - 2);
+        let less = format!("not known yet: incomplete, {} of {count} (vmm.vsock, vmm.net) {by}", count - 2);
         assert_eq!(words(&[entry(&[unknown, (NET, Some(Verdict::Untested))])]), less);
-        let nothing = format!("not known yet: none of the {count} was shown to work");
-        assert_eq!(words(&[]), nothing);
+        let nothing = words(&[]);
+        assert!(
+            nothing.starts_with(&format!("not known yet: incomplete, 0 of {count} (packages.install, ")),
+            "{nothing}"
+        );
+        assert!(nothing.ends_with(" more)"), "{nothing}");
         assert_eq!(words(&[VerifiedEntry { shaped: true, ..entry(&[]) }]), nothing, "of nobody knows whose packages");
         let older = VerifiedEntry { test_set: String::new(), ..entry(&[]) };
         assert!(words(&[older]).starts_with(&format!("yes, all {count}; by older tests: packages.install, ")));
@@ -217,7 +196,7 @@ mod tests {
         // A pass with older packages proves nothing, and a failure with them stands.
         let outdated = words(&[container.clone(), machine(Verdict::Supported, "1-0")]);
         let expected =
-            format!("not known yet with the newest packages: {} of {count}, without vmm.vsock, vmm.net", count - 2);
+            format!("not known yet with these packages: incomplete, {} of {count} (vmm.vsock, vmm.net)", count - 2);
         assert_eq!(outdated, format!("{expected} (emulated, container 2026-11-19)"));
         assert!(words(&[container, machine(Verdict::Unsupported, "1-0")]).starts_with("no: vmm.vsock, vmm.net "));
         assert_eq!(

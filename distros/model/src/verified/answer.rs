@@ -1,0 +1,139 @@
+//! Words of the answer to a reader's first question: can Kata run here?
+//!
+//! Who answers decides what counts as evidence; the words are the same for all: a run's reports, the matrix, the site,
+//! and `kata-osinfo show`.
+
+use crate::capability::Capability;
+use crate::component::Component;
+use std::collections::BTreeSet;
+
+/// Most capabilities that are named in full; the others are counted.
+const MOST_NAMED: usize = 3;
+
+/// How an answer names capabilities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CapabilityNames {
+    /// All, by the heads of their columns: `vsock`.
+    Short,
+    /// The first ones, by the names that commands take: `vmm.vsock`.
+    Full,
+}
+
+impl CapabilityNames {
+    fn of(self, capability: Capability) -> &'static str {
+        match self {
+            CapabilityNames::Short => capability.short(),
+            CapabilityNames::Full => capability.name(),
+        }
+    }
+
+    fn list<T>(self, all: &[T], name: impl Fn(&T) -> String) -> String {
+        let most = match self {
+            CapabilityNames::Short => all.len(),
+            CapabilityNames::Full => MOST_NAMED,
+        };
+        let named: Vec<String> = all.iter().take(most).map(name).collect();
+        match all.len().saturating_sub(most) {
+            0 => named.join(", "),
+            more => format!("{} and {more} more", named.join(", ")),
+        }
+    }
+}
+
+/// Answer to whether the Kata versions of a profile can run on a release.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunAnswer<'a> {
+    /// How many capabilities Kata needs.
+    pub needed: usize,
+    /// How many of them are supported, be it with a component in place of the release's own.
+    pub supported: usize,
+    /// Those that are not supported, each with the components that it blames.
+    pub against: Vec<(Capability, BTreeSet<Component>)>,
+    /// Those of which nothing is known.
+    pub missing: Vec<Capability>,
+    /// Whether some of the missing ones worked with other packages, which says nothing about these.
+    pub is_outdated: bool,
+    /// The components in place of the release's own.
+    pub with: Vec<&'a str>,
+    /// Those that only older tests showed to be supported.
+    pub older_tests: Vec<Capability>,
+    /// Capabilities of the overview that Kata does not need, and that are not supported.
+    pub optional: Vec<Capability>,
+}
+
+impl RunAnswer<'_> {
+    /// Formats the answer: `yes, all 8`, `yes, all 8; optional: no image.nvdimm`, `yes with qemu mine`,
+    /// `no: virtio-fs (virtiofsd)`, `not known yet: incomplete, 6 of 8 (vsock, net)`, or, if missing capabilities
+    /// worked with other packages, `not known yet with these packages: …`.
+    pub fn words(&self, names: CapabilityNames) -> String {
+        let list = |all: &[Capability]| names.list(all, |capability| names.of(*capability).to_owned());
+        let after = |words: &str, all: &[Capability]| match all.is_empty() {
+            true => String::new(),
+            false => format!("{words}{}", list(all)),
+        };
+        let unknown = if self.is_outdated { "not known yet with these packages" } else { "not known yet" };
+        if !self.against.is_empty() {
+            let against = names.list(&self.against, |(capability, blamed)| blaming(names.of(*capability), blamed));
+            let unknown = if self.is_outdated { "; not known with these packages: " } else { "; not known: " };
+            return format!("no: {against}{}", after(unknown, &self.missing));
+        }
+        if self.needed == 0 {
+            return format!("{unknown}: nothing was tested");
+        }
+        if !self.missing.is_empty() {
+            return format!("{unknown}: incomplete, {} of {} ({})", self.supported, self.needed, list(&self.missing));
+        }
+        let yes = match self.with.is_empty() {
+            true => format!("yes, all {}", self.needed),
+            false => format!("yes with {}", self.with.join("; ")),
+        };
+        let (older, optional) =
+            (after("; by older tests: ", &self.older_tests), after("; optional: no ", &self.optional));
+        format!("{yes}{older}{optional}")
+    }
+}
+
+/// Formats a capability with the components that it blames: `virtio-fs (virtiofsd)`.
+fn blaming(capability: &str, blamed: &BTreeSet<Component>) -> String {
+    let names: Vec<&str> = blamed.iter().map(|component| component.name()).collect();
+    if names.is_empty() { capability.to_owned() } else { format!("{capability} ({})", names.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Capability::{VmmBoot, VmmHotplugCpu, VmmImageNvdimm, VmmNet, VmmQmp, VmmVsock};
+
+    #[test]
+    fn there_are_four_answers() {
+        let yes = RunAnswer { needed: 8, supported: 8, ..RunAnswer::default() };
+        let missing = RunAnswer { supported: 6, missing: vec![VmmVsock, VmmNet], ..yes.clone() };
+        let blamed = BTreeSet::from([Component::Qemu, Component::Kernel]);
+        let against = vec![(VmmVsock, blamed), (VmmNet, BTreeSet::new())];
+        let no = RunAnswer { supported: 5, against, missing: vec![VmmQmp], ..yes.clone() };
+        let with = RunAnswer { with: vec!["qemu mine", "virtiofsd 1.13.3"], ..yes.clone() };
+        let aside = RunAnswer { older_tests: vec![VmmQmp], optional: vec![VmmImageNvdimm], ..yes.clone() };
+        let outdated = |answer: &RunAnswer<'static>| RunAnswer { is_outdated: true, ..answer.clone() };
+        for (answer, words) in [
+            (RunAnswer::default(), "not known yet: nothing was tested"),
+            (outdated(&missing), "not known yet with these packages: incomplete, 6 of 8 (vsock, net)"),
+            (outdated(&no), "no: vsock (qemu, kernel), net; not known with these packages: qmp"),
+            (aside, "yes, all 8; by older tests: qmp; optional: no image.nvdimm"),
+            (with, "yes with qemu mine; virtiofsd 1.13.3"),
+            (yes, "yes, all 8"),
+            (missing, "not known yet: incomplete, 6 of 8 (vsock, net)"),
+            (no, "no: vsock (qemu, kernel), net; not known: qmp"),
+        ] {
+            assert_eq!(answer.words(CapabilityNames::Short), words);
+        }
+    }
+
+    #[test]
+    fn full_names_are_limited() {
+        let missing = vec![VmmBoot, VmmQmp, VmmVsock, VmmNet, VmmHotplugCpu];
+        let answer = RunAnswer { needed: 12, supported: 7, missing, ..RunAnswer::default() };
+        let words = "not known yet: incomplete, 7 of 12 (vmm.boot, vmm.qmp, vmm.vsock and 2 more)";
+        assert_eq!(answer.words(CapabilityNames::Full), words);
+        assert!(answer.words(CapabilityNames::Short).ends_with(" (boot, qmp, vsock, net, hot cpu)"));
+    }
+}
