@@ -114,7 +114,9 @@ impl<'m> FailedTest<'m> {
         let cell = matrix.cells.iter().find(|report| report.cell == *cell)?;
         let of_test = cell.instances.iter().filter(|run| run.test == test.id && run.counts_for(&profile.name));
         let attempts: Vec<_> = of_test.flat_map(|run| &run.attempts).collect();
-        let last = FinalOutcome::of(attempts.iter().map(|attempt| &attempt.outcome))?;
+        let outcomes = attempts.iter().map(|attempt| &attempt.outcome);
+        let is_repeated = matrix.repeat.is_some();
+        let last = if is_repeated { FinalOutcome::of_repeated(outcomes) } else { FinalOutcome::of(outcomes) }?;
         let Outcome::Fail(failure) = last.outcome else { return None };
         let failure = older::with_detail(failure);
         let bad = attempts.iter().rfind(|attempt| matches!(attempt.outcome, Outcome::Fail(_)));
