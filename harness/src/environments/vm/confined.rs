@@ -25,6 +25,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The device of hardware virtualization.
 pub const KVM_DEVICE: &str = "/dev/kvm";
@@ -37,6 +38,11 @@ const RANDOM: &str = "/dev/urandom";
 /// Start of a range of user ids that no one uses: systemd's list (docs/UIDS-GIDS.md) leaves them free, and the ranges
 /// of containers and user namespaces end before.
 const USERS: u32 = 1_900_000_000;
+/// Number of a process's machines that have different users; the range of users of packages' scripts begins where these
+/// end for the highest process id.
+const OF_A_PROCESS: u32 = 20;
+/// Highest number of process ids that Linux can have.
+const PROCESSES: u32 = 0x40_0000;
 
 /// The limits of a confined QEMU.
 pub(super) struct Confined {
@@ -60,7 +66,7 @@ impl Confined {
         // High numbers do not collide with those of QEMU's other descriptors.
         let high = |file: File| rustix::io::fcntl_dupfd_cloexec(file, 64).map_err(io::Error::from);
         let kvm = kvm.then(|| File::options().read(true).write(true).open(KVM_DEVICE).and_then(high)).transpose()?;
-        let number = USERS + std::process::id() % 0x40_0000;
+        let number = new_user();
         Ok(Confined { tree: c_string(tree)?, binds, user: Uid::from_raw(number), group: Gid::from_raw(number), kvm })
     }
 
@@ -120,6 +126,14 @@ impl Confined {
     }
 }
 
+/// Returns a user that no other running QEMU has: code that escapes from one guest could otherwise signal the QEMU of
+/// another one, or write to its memory, and so decide another release's tests.
+fn new_user() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed) % OF_A_PROCESS;
+    USERS + std::process::id() % PROCESSES * OF_A_PROCESS + number
+}
+
 /// Returns a file and the path under which QEMU sees it, and makes the file readable for QEMU.
 fn readable_bind(file: &Path, name: &str) -> io::Result<(CString, CString)> {
     let mode = std::fs::metadata(file)?.permissions().mode();
@@ -152,6 +166,15 @@ mod tests {
         std::fs::create_dir(dir.path().join("dev")).unwrap();
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         dir
+    }
+
+    #[test]
+    fn two_machines_of_a_run_have_different_users() {
+        let (one, other) = (new_user(), new_user());
+        assert_ne!(one, other);
+        assert!(one >= USERS && other >= USERS);
+        // Users of packages' scripts follow.
+        assert!(USERS + (PROCESSES - 1) * OF_A_PROCESS + OF_A_PROCESS - 1 < 2_000_000_000);
     }
 
     #[test]
