@@ -8,7 +8,9 @@ use reports::journal::{Event, Journal};
 use root::Root;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::io;
+use std::fs::Permissions;
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Component, Path, PathBuf};
 
 /// The file beside the journal.
@@ -68,7 +70,10 @@ impl Private {
     /// If the file cannot be written.
     pub fn keep(mut self, run: &Path) -> io::Result<()> {
         self.join(kept(run));
-        std::fs::write(run.join(FILE), serde_json::to_vec_pretty(&self)?)
+        // Renamed, so that a link in its place is replaced.
+        let mut file = tempfile::Builder::new().permissions(Permissions::from_mode(0o666)).tempfile_in(run)?;
+        file.write_all(&serde_json::to_vec_pretty(&self)?)?;
+        file.persist(run.join(FILE)).map(drop).map_err(|e| e.error)
     }
 
     /// Returns everything as names and folders to hide.
@@ -146,6 +151,17 @@ mod tests {
         ] {
             assert_eq!(people.hidden(text), expected);
         }
+    }
+
+    #[test]
+    fn a_link_in_its_place_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let theirs = dir.path().join("theirs");
+        std::fs::write(&theirs, "unchanged").unwrap();
+        std::os::unix::fs::symlink(&theirs, dir.path().join(FILE)).unwrap();
+        Private::default().keep(dir.path()).unwrap();
+        assert_eq!(std::fs::read_to_string(&theirs).unwrap(), "unchanged");
+        assert!(dir.path().join(FILE).symlink_metadata().unwrap().is_file());
     }
 
     #[test]

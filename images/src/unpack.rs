@@ -21,6 +21,9 @@ pub(crate) struct UnpackLimits {
 /// First bytes of a zstd frame (RFC 8878, section 3.1.1).
 pub(crate) const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
+/// Memory limit for xz's dictionary, in bytes: an archive may ask for 4 GiB. `xz -9` needs 65 MiB.
+const XZ: u64 = 128 << 20;
+
 /// An archive that is opened once: the checked file is the unpacked one, even if the path now leads elsewhere.
 pub(crate) struct ArchiveFile<'p> {
     file: File,
@@ -76,7 +79,10 @@ pub(crate) fn decompressed(file: File) -> io::Result<Box<dyn Read>> {
     let (is_zstd, is_xz, is_gzip) = (begins(&ZSTD), begins(b"\xfd7zXZ\0"), begins(&[0x1f, 0x8b]));
     Ok(match (is_zstd, is_xz, is_gzip) {
         (true, ..) => Box::new(zstd::stream::read::Decoder::with_buffer(file)?),
-        (_, true, _) => Box::new(liblzma::read::XzDecoder::new(file)),
+        (_, true, _) => {
+            let stream = liblzma::stream::Stream::new_stream_decoder(XZ, 0).map_err(io::Error::other)?;
+            Box::new(liblzma::bufread::XzDecoder::new_stream(file, stream))
+        }
         (.., true) => Box::new(flate2::read::MultiGzDecoder::new(file)),
         _ => Box::new(file),
     })
@@ -199,6 +205,58 @@ pub(crate) fn check_metadata<R: Read>(
     Ok(())
 }
 
+/// Length of a block of an archive, in bytes: a header, or a part of a sparse file's map.
+const BLOCK: u64 = 512;
+/// Size limit of a sparse file's map, in bytes: readers of entries read it into memory, too.
+const MAP: u64 = 16 << 20;
+
+/// Does the same as [`check_metadata`] for an archive that may have sparse files.
+pub(crate) fn check_metadata_and_maps(
+    mut from: impl Read,
+    archive: &Path,
+    go_on: &dyn Fn() -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut header = tar::Header::new_old();
+    while read_block(&mut from, header.as_mut_bytes()).context("reading", archive)? {
+        go_on()?;
+        let refuse = |reason: &str| refused(&header.path_bytes(), reason);
+        let (kind, size) = (header.entry_type(), header.entry_size().context("reading", archive)?);
+        let mut rest = size.checked_next_multiple_of(BLOCK).ok_or_else(|| refuse("it is too large"))?;
+        let is_pax = kind.is_pax_local_extensions() || kind.is_pax_global_extensions();
+        if (is_pax || kind.is_gnu_longname() || kind.is_gnu_longlink()) && size > METADATA {
+            return Err(refuse("its name, link or attributes are too large"));
+        }
+        if is_pax {
+            let mut records = Vec::new();
+            from.by_ref().take(size).read_to_end(&mut records).context("reading", archive)?;
+            if memchr::memmem::find(&records, b" size=").is_some() {
+                return Err(refuse("it is too large for a file of a release"));
+            }
+            rest -= records.len() as u64;
+        }
+        if kind.is_gnu_sparse() && header.as_gnu().is_some_and(tar::GnuHeader::is_extended) {
+            let (mut map, mut bytes) = (tar::GnuExtSparseHeader::new(), 0);
+            while read_block(&mut from, map.as_mut_bytes()).context("reading", archive)? && map.is_extended() {
+                bytes += BLOCK;
+                if bytes > MAP {
+                    return Err(refuse("it has too many holes"));
+                }
+            }
+        }
+        io::copy(&mut from.by_ref().take(rest), &mut io::sink()).context("reading", archive)?;
+    }
+    Ok(())
+}
+
+/// Reads a block; returns false for the zeros at the end of an archive, and at the end of the file.
+fn read_block(from: &mut impl Read, block: &mut [u8]) -> io::Result<bool> {
+    match from.read_exact(block) {
+        Ok(()) => Ok(block.iter().any(|byte| *byte != 0)),
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
 /// Puts an entry into a directory; an entry that leads out, even through a link, is refused with `reason` or fails.
 pub(crate) fn put<R: Read>(entry: &mut tar::Entry<'_, R>, folder: &Path, reason: &'static str) -> Result<(), Failure> {
     let leads_out = Names::OfTree.lead_out(&entry.path().context("unpacking into", folder)?);
@@ -233,6 +291,73 @@ mod tests {
             let name = Path::new(name);
             assert_eq!((Names::OfTree.lead_out(name), Names::Plain.lead_out(name)), (of_tree, plain), "{name:?}");
         }
+    }
+
+    /// Checks an archive of one entry of this kind and size, with this content.
+    fn checked(kind: EntryType, size: u64, content: impl Read) -> Result<(), String> {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_size(size);
+        header.set_cksum();
+        let archive = io::Cursor::new(header.as_bytes().to_vec()).chain(content);
+        let checked = check_metadata_and_maps(archive, Path::new("archive"), &|| Ok(()));
+        checked.map_err(|failure| failure.cause.to_string())
+    }
+
+    #[test]
+    fn metadata_that_would_fill_the_memory_is_refused_before_it_is_read() {
+        for kind in [EntryType::GNULongName, EntryType::GNULongLink, EntryType::XHeader, EntryType::XGlobalHeader] {
+            let refused = checked(kind, 16 << 30, io::repeat(b'x')).unwrap_err();
+            assert!(refused.contains("its name, link or attributes are too large"), "{refused}");
+        }
+        let sized = [&b"20 size=99999999999\n"[..], &[0_u8; 492][..]].concat();
+        assert!(checked(EntryType::XHeader, 512, &sized[..]).is_err());
+        assert_eq!(checked(EntryType::Regular, 1 << 20, io::repeat(0).take(2 << 20)), Ok(()));
+        assert_eq!(checked(EntryType::GNULongName, 3, &[0_u8; 2048][..]), Ok(()));
+    }
+
+    #[test]
+    fn a_sparse_files_map_is_limited() {
+        let mut part = tar::GnuExtSparseHeader::new();
+        part.set_is_extended(true);
+        let of = |parts: usize| {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(EntryType::GNUSparse);
+            header.set_size(0);
+            header.as_gnu_mut().unwrap().set_is_extended(true);
+            header.set_cksum();
+            let archive = [&header.as_bytes()[..], &part.as_bytes().repeat(parts)[..], &[0_u8; 1024][..]].concat();
+            check_metadata_and_maps(&archive[..], Path::new("archive"), &|| Ok(()))
+        };
+        assert!(of(100).is_ok());
+        let refused = of((MAP / BLOCK) as usize + 1).unwrap_err().cause.to_string();
+        assert!(refused.contains("it has too many holes"), "{refused}");
+    }
+
+    #[test]
+    fn an_xz_file_cannot_ask_for_gibibytes_of_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("archive.xz");
+        let read = |xz: &[u8]| {
+            std::fs::write(&path, xz).unwrap();
+            let mut out = Vec::new();
+            decompressed(File::open(&path).unwrap()).unwrap().read_to_end(&mut out).map(|_| out)
+        };
+        let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 0);
+        io::Write::write_all(&mut encoder, b"content").unwrap();
+        let mut xz = encoder.finish().unwrap();
+        // The header of the block, as the xz file format has it: its length, no flags, LZMA2 with one byte of
+        // properties, the size of the dictionary, padding, and a checksum.
+        assert_eq!(xz[12..16], [2, 0, 0x21, 1]);
+        let mut with_dictionary = |size: u8| {
+            xz[16] = size;
+            let mut sum = flate2::Crc::new();
+            sum.update(&xz[12..20]);
+            xz[20..24].copy_from_slice(&sum.sum().to_le_bytes());
+            read(&xz)
+        };
+        assert_eq!(with_dictionary(28).unwrap(), b"content", "64 MiB, as `xz -9` has it");
+        assert!(with_dictionary(36).is_err(), "1 GiB");
     }
 
     #[test]

@@ -61,12 +61,20 @@ impl AgentHome {
         self.dir.join(format!("slot{number}"))
     }
 
+    /// Returns the directory of files that native checks need beside a share.
+    ///
+    /// It is not /tmp: on this machine every user could put links or other results there.
+    pub fn scratch(&self) -> PathBuf {
+        self.dir.join("scratch")
+    }
+
     /// Prepares what the kind of environment does not provide.
     ///
     /// # Errors
     /// If something could not be made or mounted.
     pub fn settle(&self) -> io::Result<()> {
         fs::create_dir_all(self.artifacts())?;
+        fs::create_dir_all(self.scratch())?;
         match self.kind {
             Environment::Container => return Ok(()),
             // Modules load while udev finds devices; probing must wait for that.

@@ -16,7 +16,9 @@ use model::profile::Profile;
 use model::share::Share;
 use qemu::virtiofsd::{VirtiofsdInstance, argv};
 use reports::bug::script::{WORK, script};
-use reports::bug::{BugReport, FailedTest, Form, Reproduced, Route, Ruling, Series, Sighting, destination, passed_in};
+use reports::bug::{
+    BugError, BugReport, FailedTest, Form, Reproduced, Route, Ruling, Series, Sighting, destination, passed_in,
+};
 use reports::redact::{Redactor, without_folders};
 use reports::standing::{Recorded, Standings};
 use reports::views::write::end;
@@ -75,7 +77,10 @@ pub(super) fn bug(what: &BugArguments) -> anyhow::Result<Exit> {
         .into());
     }
     let destination = destination(&failed, &route, what.to.map(Form::from)).map_err(|e| usage(&e))?;
-    let script = script(&failed, &daemon(&failed));
+    // The run's texts in it are hidden already. What else is hidden may be a part of its quoting: a stranger's run says
+    // what is hidden of it, and could turn quoted text into commands.
+    let script = script(&failed, &daemon(&failed))
+        .and_then(|script| if hidden.hidden(&script) == script { Ok(script) } else { Err(BugError::Hidden) });
     let tried = match (&script, what.reproduce) {
         (Ok(script), true) => Some(reproduced::in_clean_trees(what, &failed, script, &database)?),
         _ => None,

@@ -11,12 +11,18 @@ use model::release::Release;
 use model::test_id::TestId;
 use reports::journal::{CellId, Environment, Event, Writer};
 use reports::resume::{self, NotStarted, StartedRun};
+use std::io;
+use std::path::{Path, PathBuf};
 use suites::catalogue::{self, Test};
 
 /// Opens the journal of a new run, or of the one that is resumed, with its earlier progress.
 pub(super) fn open(request: &RunRequest) -> anyhow::Result<(Writer, Option<StartedRun>)> {
     if !request.scope.resumes {
         return Ok((Writer::create(&request.out)?, None));
+    }
+    let linked = link_in(&request.out).with_context(|| format!("looking into {}", request.out.display()))?;
+    if let Some(link) = linked {
+        return Err(BadRequest::Resume { path: request.out.clone(), reason: NotResumable::Link(link) }.into());
     }
     let (writer, journal) = Writer::resume(&request.out)?;
     let refused = |e: NotStarted| BadRequest::Resume { path: request.out.clone(), reason: e.into() };
@@ -28,6 +34,23 @@ pub(super) fn start(journal: &mut Writer, begins: Event, request: &RunRequest) -
     journal.append(begins)?;
     let private = Private::here([request.out.as_path(), request.images.cache.as_path()]);
     private.keep(&request.out).with_context(|| format!("keeping what bundles hide in {}", request.out.display()))
+}
+
+/// Returns a link in the directory of a run, if there is one: a run makes none, but writes by path.
+fn link_in(folder: &Path) -> io::Result<Option<PathBuf>> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        if kind.is_symlink() {
+            return Ok(Some(entry.path()));
+        }
+        if kind.is_dir()
+            && let Some(link) = link_in(&entry.path())?
+        {
+            return Ok(Some(link));
+        }
+    }
+    Ok(None)
 }
 
 /// Reason why a run cannot be resumed.
@@ -43,6 +66,9 @@ pub enum NotResumable {
     #[error("the run can be resumed only with what it was started with, so that all its verdicts have the same \
              basis:\n{}", .0.join("\n"))]
     Differs(Vec<String>),
+    /// Something in its directory is a link, through which the run would write elsewhere.
+    #[error("{} is a link, through which the run would write elsewhere: expected a folder that a run has made", .0.display())]
+    Link(PathBuf),
 }
 
 /// Checks whether a run can be resumed as this one; otherwise returns the reason.
@@ -112,6 +138,21 @@ fn cell_id(release: &Release, environment: Environment) -> CellId {
 mod tests {
     use super::*;
     use model::arch::Arch;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_link_anywhere_in_a_runs_directory_is_found() {
+        let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let deep = dir.path().join("artifacts/debian-13-x86_64-vm");
+        std::fs::create_dir_all(&deep).unwrap();
+        std::fs::write(deep.join("serial.log"), "").unwrap();
+        assert_eq!(link_in(dir.path()).unwrap(), None);
+        for link in [deep.join("machine-1"), dir.path().join("private.json"), dir.path().join("images")] {
+            symlink(elsewhere.path(), &link).unwrap();
+            assert_eq!(link_in(dir.path()).unwrap().as_ref(), Some(&link));
+            std::fs::remove_file(&link).unwrap();
+        }
+    }
 
     /// Otherwise profiles would share a guest although their arguments differ as soon as the guest has KVM.
     #[test]

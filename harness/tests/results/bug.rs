@@ -119,6 +119,13 @@ fn bug_refuses_failures_that_are_not_bugs_of_the_requested_tracker() {
     assert!(read(&script).contains("\nwants -object tdx-guest\n"), "{}", read(&script));
     let mode = std::os::unix::fs::PermissionsExt::mode(&script.metadata().unwrap().permissions());
     assert_eq!(mode & 0o777, 0o755);
+    // A run from somebody else says what is hidden of it, which may be a part of a script's quoting or of its commands.
+    std::fs::write(dir.path().join("tdx/private.json"), r#"{"users": ["cannot_tell"]}"#).unwrap();
+    let other = run_command(dir.path(), &["bug", "tdx", "qemu_has_tdx", "--wishlist", "--out", "other"]);
+    assert_eq!(other.code, Some(0), "{}", other.stderr);
+    assert!(!dir.path().join("other/repro.sh").exists());
+    let mail = read(&dir.path().join("other/report.eml"));
+    assert!(mail.contains("There is no reproducer apart from the test itself") && !mail.contains("<user>"), "{mail}");
     let kata = run_command(dir.path(), &["bug", "port", "root_port", "--out", "kata"]);
     assert!(kata.code == Some(0) && kata.stdout.contains("kata-containers/issues"), "{}{}", kata.stdout, kata.stderr);
     assert!(read(&dir.path().join("kata/report.md")).contains("\n## Expected result\n"));

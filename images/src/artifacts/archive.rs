@@ -2,10 +2,10 @@
 
 use super::folder::reason;
 use super::{ArtifactsError, doing};
-use crate::error::ImageErrorKind;
-use crate::unpack::{self, UnpackLimits};
+use crate::error::{Failure, ImageErrorKind};
+use crate::unpack::{self, ArchiveFile, UnpackLimits};
 use root::{Root, never_climbs};
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::Path;
 
@@ -15,11 +15,15 @@ const LIMITS: UnpackLimits =
 
 /// Unpacks an archive into an empty directory: no file is written outside, and no link leads outside.
 pub(super) fn unpack(archive: &Path, folder: &Path) -> Result<(), ArtifactsError> {
-    let file = doing(File::open(archive), "opening", archive)?;
-    let mut tar = tar::Archive::new(doing(unpack::decompressed(file), "reading", archive)?);
-    tar.set_preserve_permissions(true);
-    tar.set_preserve_ownerships(false);
-    unpack::unpack(tar, archive, folder, &LIMITS, &accept, &|| Ok(())).map_err(|failure| match failure.cause {
+    let put_all = || {
+        let opened = ArchiveFile::open(archive)?;
+        unpack::check_metadata_and_maps(opened.content()?, archive, &|| Ok(()))?;
+        let mut tar = tar::Archive::new(opened.content()?);
+        tar.set_preserve_permissions(true);
+        tar.set_preserve_ownerships(false);
+        unpack::unpack(tar, archive, folder, &LIMITS, &accept, &|| Ok(()))
+    };
+    put_all().map_err(|failure: Failure| match failure.cause {
         ImageErrorKind::BadArchive { entry, reason } => ArtifactsError::Entry { entry, reason },
         cause => {
             let context = format!("unpacking {}", archive.display());

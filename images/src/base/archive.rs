@@ -2,8 +2,7 @@
 
 use crate::error::{Context, Failure};
 use crate::runner::Runner;
-use crate::unpack::{self, UnpackLimits};
-use std::fs::File;
+use crate::unpack::{self, ArchiveFile, UnpackLimits};
 use std::path::Path;
 
 /// Limits for an archive; that of a release's server has some 100,000 entries and 4 GiB.
@@ -13,12 +12,14 @@ pub(super) const LIMITS: UnpackLimits =
 /// Unpacks an archive with owners, modes, and files' capabilities and other extended attributes.
 ///
 /// The archive is not trusted: nothing is written outside the tree, and the unpacked bytes are counted on the way,
-/// because a hole of a terabyte takes a single entry.
+/// because a hole of a terabyte takes a single entry. Names, links, attributes and maps of holes that would fill the
+/// memory are refused first.
 pub(crate) fn unpack(runner: &Runner<'_>, archive: &Path, tree: &Path) -> Result<(), Failure> {
     std::fs::create_dir_all(tree).context("creating", tree)?;
     let tree = tree.canonicalize().context("resolving", tree)?;
-    let file = File::open(archive).context("opening", archive)?;
-    let mut tar = tar::Archive::new(unpack::decompressed(file).context("reading", archive)?);
+    let opened = ArchiveFile::open(archive)?;
+    unpack::check_metadata_and_maps(opened.content()?, archive, &|| runner.check())?;
+    let mut tar = tar::Archive::new(opened.content()?);
     tar.set_preserve_permissions(true);
     tar.set_preserve_ownerships(true);
     tar.set_unpack_xattrs(true);

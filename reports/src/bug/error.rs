@@ -80,6 +80,9 @@ pub enum BugError {
     /// The failure has no output of QEMU.
     #[error("QEMU did not say why it refuses the device")]
     SilentQemu,
+    /// Hiding names and folders would change the script's commands.
+    #[error("a name or folder that must not leave this machine would be in the script")]
+    Hidden,
     /// The test needs no share, or one that no daemon serves.
     #[error("the test has no share that the host serves")]
     NoServedShare,

@@ -157,7 +157,7 @@ fn act(machine: &mut dyn Machine, action: Action) -> Result<Reply, Stop> {
 /// Creates a file with an empty ext4 filesystem.
 fn ext4_disk(env: &dyn EnvironmentSide) -> Result<Scratch, Stop> {
     let disk = Scratch::new("disk");
-    let made = File::create(&disk.0).and_then(|file| file.set_len(64 << 20));
+    let made = File::create_new(&disk.0).and_then(|file| file.set_len(64 << 20));
     made.map_err(|e| Stop::error(format!("making a disk: {e}")))?;
     let path = disk.0.to_string_lossy();
     let output = env.run(&["mke2fs", "-q", "-F", "-t", "ext4", &path], Duration::from_secs(60))?;

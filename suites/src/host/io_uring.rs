@@ -5,7 +5,7 @@ use crate::check::{Check, Doing as _, Stop};
 use crate::ensure;
 use crate::environment::Machine;
 use crate::row::{Row, row};
-use crate::scratch::Scratch;
+use crate::scratch::{Scratch, write_new};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -74,6 +74,6 @@ fn rings_of(pid: u32) -> Result<usize, Stop> {
 /// Creates a file with this content.
 fn disk(name: &str, content: &[u8]) -> Result<Scratch, Stop> {
     let file = Scratch::new(&format!("io-uring-{name}"));
-    std::fs::write(&file.0, content).doing(format!("writing {}", file.0.display()))?;
+    write_new(&file.0, content).doing(format!("writing {}", file.0.display()))?;
     Ok(file)
 }

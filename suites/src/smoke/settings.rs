@@ -12,6 +12,7 @@ use crate::check::{Check, Stop};
 use crate::ensure;
 use crate::environment::{EnvironmentSide, Machine, Setting, firmware};
 use crate::row::{Row, row};
+use crate::scratch;
 use crate::test::{Need, Place};
 use crate::under;
 use model::procfs;
@@ -208,13 +209,14 @@ struct DeepDisks {
 
 impl DeepDisks {
     fn new() -> Result<DeepDisks, Stop> {
-        let top = PathBuf::from(format!("/var/tmp/kata-qualify-deep-{}", std::process::id()));
+        let top = scratch::path("deep");
         // Directories with names of 200 bytes, up to about 3900 of the 4096 bytes that a path may have.
         let folder = (0..19).fold(top.clone(), |folder, _| folder.join("d".repeat(200)));
         let length = folder.as_os_str().len();
         let mut disks = DeepDisks { top, files: Vec::new() };
         let failed = |e: std::io::Error| Stop::error(format!("making disks in a deep folder: {e}"));
-        fs::create_dir_all(&folder).map_err(failed)?;
+        // Fails if another user was faster: what is in a directory of that user may be links.
+        fs::create_dir(&disks.top).and_then(|()| fs::create_dir_all(&folder)).map_err(failed)?;
         for number in 0..=LONG / length {
             let file = folder.join(format!("disk{number}"));
             fs::write(&file, content(number)).map_err(failed)?;

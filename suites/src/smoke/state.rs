@@ -228,7 +228,7 @@ fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
 /// QEMU opens it.
 fn state_file(what: &str, folder: &str, bytes: u64) -> Result<Scratch, Stop> {
     let file = Scratch::within(folder, what);
-    let made = File::create(&file.0).and_then(|made| made.set_len(bytes));
+    let made = File::create_new(&file.0).and_then(|made| made.set_len(bytes));
     made.map_err(|e| Stop::error(format!("making {}: {e}", file.0.display())))?;
     Ok(file)
 }

@@ -120,7 +120,7 @@ fn words() -> String {
 /// Creates a disk with the partitions.
 fn disk_of(data: &[u8], hashes: &Hashes) -> io::Result<Scratch> {
     let disk = Scratch::new("verity");
-    let file = File::create(&disk.0)?;
+    let file = File::create_new(&disk.0)?;
     file.set_len(BYTES)?;
     file.write_all_at(&table(), 0)?;
     let mut changed = data.to_vec();

@@ -62,7 +62,7 @@ impl Volume<'_> {
             pjdfstest: self.home.external("pjdfstest"),
             fsx: self.home.external("fsx"),
             run,
-            scratch: std::env::temp_dir(),
+            scratch: self.home.scratch(),
             effort: self.effort,
         }
     }
@@ -71,7 +71,7 @@ impl Volume<'_> {
 /// Returns the names of pjdfstest's tests that fail natively, in the format of the file that the guest's comparison
 /// reads.
 pub fn pjdfstest_failures(volume: &Volume<'_>) -> Result<Vec<u8>, Stop> {
-    let scratch = std::env::temp_dir().join("pjdfstest-native");
+    let scratch = volume.home.scratch().join("pjdfstest-native");
     std::fs::create_dir_all(&scratch).map_err(|e| Stop::error(format!("making {}: {e}", scratch.display())))?;
     in_fresh_directory(volume.root, |dir| {
         let mut site = volume.site(dir);
@@ -81,4 +81,18 @@ pub fn pjdfstest_failures(volume: &Volume<'_>) -> Result<Vec<u8>, Stop> {
     })?;
     std::fs::read(scratch.join(filesystem::NATIVE_FAILURES))
         .map_err(|e| Stop::error(format!("reading the native failures: {e}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A list of native failures by another user would excuse failures of the share.
+    #[test]
+    fn no_other_user_may_write_where_native_checks_keep_their_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = AgentHome::host(dir.path());
+        let volume = Volume { root: dir.path(), home: &home, effort: Effort::default() };
+        assert!(volume.site(dir.path().join("t")).scratch.starts_with(dir.path()));
+    }
 }

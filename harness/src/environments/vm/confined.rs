@@ -6,6 +6,7 @@
 //! no link in it leads out.
 #![expect(unsafe_code, reason = "what must be done between fork and exec has no safe interface")]
 
+use operator::process::Filter;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{
     MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount, mount_bind, mount_change, mount_remount,
@@ -13,8 +14,8 @@ use rustix::mount::{
 };
 use rustix::process::{Gid, Signal, Uid, set_parent_process_death_signal};
 use rustix::thread::{
-    CapabilitySet, UnshareFlags, remove_capability_from_bounding_set, set_no_new_privs, set_thread_groups,
-    set_thread_res_gid, set_thread_res_uid, unshare_unsafe,
+    CapabilitySet, UnshareFlags, remove_capability_from_bounding_set, set_thread_groups, set_thread_res_gid,
+    set_thread_res_uid, unshare_unsafe,
 };
 use std::ffi::{CStr, CString};
 use std::fs::File;
@@ -25,6 +26,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The device of hardware virtualization.
 pub const KVM_DEVICE: &str = "/dev/kvm";
@@ -37,6 +39,11 @@ const RANDOM: &str = "/dev/urandom";
 /// Start of a range of user ids that no one uses: systemd's list (docs/UIDS-GIDS.md) leaves them free, and the ranges
 /// of containers and user namespaces end before.
 const USERS: u32 = 1_900_000_000;
+/// Number of a process's machines that have different users; the range of users of packages' scripts begins where these
+/// end for the highest process id.
+const OF_A_PROCESS: u32 = 20;
+/// Highest number of process ids that Linux can have.
+const PROCESSES: u32 = 0x40_0000;
 
 /// The limits of a confined QEMU.
 pub(super) struct Confined {
@@ -45,6 +52,8 @@ pub(super) struct Confined {
     binds: [(CString, CString); 3],
     user: Uid,
     group: Gid,
+    /// The filter of system calls, besides QEMU's own.
+    filter: Filter,
     /// `/dev/kvm`, opened, because the machine's own may be accessible to root only.
     kvm: Option<OwnedFd>,
 }
@@ -60,8 +69,15 @@ impl Confined {
         // High numbers do not collide with those of QEMU's other descriptors.
         let high = |file: File| rustix::io::fcntl_dupfd_cloexec(file, 64).map_err(io::Error::from);
         let kvm = kvm.then(|| File::options().read(true).write(true).open(KVM_DEVICE).and_then(high)).transpose()?;
-        let number = USERS + std::process::id() % 0x40_0000;
-        Ok(Confined { tree: c_string(tree)?, binds, user: Uid::from_raw(number), group: Gid::from_raw(number), kvm })
+        let number = new_user();
+        Ok(Confined {
+            tree: c_string(tree)?,
+            binds,
+            user: Uid::from_raw(number),
+            group: Gid::from_raw(number),
+            filter: Filter::of_strangers()?,
+            kvm,
+        })
     }
 
     /// Returns the descriptor number under which QEMU inherits `/dev/kvm`.
@@ -104,7 +120,8 @@ impl Confined {
         for folder in FOLDERS {
             mount_remount(folder, MountFlags::RDONLY | bare, c"")?;
         }
-        set_no_new_privs(true)?;
+        // QEMU's own filter permits sockets such as those of vsock, which no namespace confines.
+        self.filter.apply()?;
         for capability in 0..64 {
             // The call fails for capabilities that the kernel does not know, which is harmless.
             let _ = remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << capability));
@@ -118,6 +135,14 @@ impl Confined {
         // A change of the user clears the death signal, so it is set last.
         Ok(set_parent_process_death_signal(Some(Signal::KILL))?)
     }
+}
+
+/// Returns a user that no other running QEMU has: code that escapes from one guest could otherwise signal the QEMU of
+/// another one, or write to its memory, and so decide another release's tests.
+fn new_user() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed) % OF_A_PROCESS;
+    USERS + std::process::id() % PROCESSES * OF_A_PROCESS + number
 }
 
 /// Returns a file and the path under which QEMU sees it, and makes the file readable for QEMU.
@@ -152,6 +177,35 @@ mod tests {
         std::fs::create_dir(dir.path().join("dev")).unwrap();
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         dir
+    }
+
+    #[test]
+    #[cfg_attr(any(lacks = "mounting", lacks = "ldd"), ignore = "needs root that may make namespaces, and ldd")]
+    #[cfg_attr(not(any(target_arch = "x86_64", target_arch = "aarch64")), ignore = "there is no filter here")]
+    fn a_confined_program_is_filtered_before_it_filters_itself() {
+        let (tree, outside) = (tree(), tempfile::tempdir().unwrap());
+        let file = outside.path().join("vmlinuz");
+        std::fs::write(&file, "").unwrap();
+        std::fs::create_dir(tree.path().join("mnt")).unwrap();
+        let files = ["kernel", "initrd"].map(|name| (file.as_path(), name));
+        let confined = Confined::to(tree.path(), files, false).unwrap();
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "read line"]).env_clear().stdin(std::process::Stdio::piped());
+        confined.around(&mut command);
+        let mut child = command.spawn().unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert!(status.contains("NoNewPrivs:\t1") && status.contains("Seccomp:\t2"), "{status}");
+    }
+
+    #[test]
+    fn two_machines_of_a_run_have_different_users() {
+        let (one, other) = (new_user(), new_user());
+        assert_ne!(one, other);
+        assert!(one >= USERS && other >= USERS);
+        // Users of packages' scripts follow.
+        assert!(USERS + (PROCESSES - 1) * OF_A_PROCESS + OF_A_PROCESS - 1 < 2_000_000_000);
     }
 
     #[test]

@@ -29,7 +29,7 @@ impl ScratchDisk {
     /// Creates a disk filled with a byte.
     pub(in crate::smoke) fn of(byte: u8, bytes: usize) -> Result<ScratchDisk, Stop> {
         let disk = ScratchDisk(scratch::path("disk"), Content { byte, bytes });
-        std::fs::write(&disk.0, vec![byte; bytes]).map_err(|e| Stop::error(format!("making a disk: {e}")))?;
+        scratch::write_new(&disk.0, &vec![byte; bytes]).map_err(|e| Stop::error(format!("making a disk: {e}")))?;
         Ok(disk)
     }
 

@@ -34,7 +34,8 @@ impl ScratchImage {
         let image = ScratchImage(scratch::path("image"));
         let failed = |e: io::Error| Stop::error(format!("making an image: {e}"));
         let (tree, filesystem) = (image.0.with_extension("d"), image.0.with_extension("ext4"));
-        fs::create_dir_all(&tree).map_err(failed)?;
+        // Fails if another user was faster: what is in a directory of that user may be links.
+        fs::create_dir(&tree).map_err(failed)?;
         fs::write(tree.join(FILE), words()).map_err(failed)?;
         if content == Content::Program {
             for folder in FOLDERS {
@@ -43,7 +44,7 @@ impl ScratchImage {
             // The running agent: the guest uses the same program, which needs no other file.
             fs::copy("/proc/self/exe", tree.join(PROGRAM.trim_start_matches('/'))).map_err(failed)?;
         }
-        File::create(&filesystem).and_then(|file| file.set_len(layout::PARTITION_BYTES)).map_err(failed)?;
+        File::create_new(&filesystem).and_then(|file| file.set_len(layout::PARTITION_BYTES)).map_err(failed)?;
         let paths = [&tree, &filesystem].map(|path| path.to_string_lossy().into_owned());
         let output = env.run(
             &["mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-d", &paths[0], &paths[1]],
@@ -60,7 +61,7 @@ impl ScratchImage {
 
     /// Copies the filesystem behind the tables, without its holes.
     fn assemble(&self, filesystem: &Path) -> io::Result<()> {
-        let image = File::create(&self.0)?;
+        let image = File::create_new(&self.0)?;
         layout::write(&image)?;
         let mut at = layout::PARTITION;
         blocks(filesystem, |block| {
