@@ -294,6 +294,10 @@ capabilities! {
         "the guest's kernel has what Kata's settings need for memory: volumes of huge pages, reports of pressure \
          (PSI), generations of pages (LRU_GEN)"
     }
+    KernelGuestSwap {
+        "kernel.guest.swap", "k swap", Kernel, Detail,
+        "the guest's kernel swaps to a disk that Kata has plugged, if it is configured to (enable_guest_swap)"
+    }
     KernelGuestDevices {
         "kernel.guest.devices", "k devices", Kernel, Detail,
         "rules about which devices a container's processes in a guest may open and create take effect (cgroup v2, eBPF)"
