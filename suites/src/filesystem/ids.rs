@@ -21,7 +21,7 @@ pub(super) static ROWS: &[Row] =
 /// With `--translate-uid` and `--translate-gid` in `virtio_fs_extra_args`
 /// (src/runtime/config/configuration-qemu.toml.in@4.1.0) an admin keeps the users of pods apart from those of the node.
 /// A daemon that translates in one direction alone locks a pod out of its own files, and one that confuses users with
-/// groups gives them to strangers. The daemon written in C has no such options.
+/// groups gives them to strangers. virtiofsd has these options from 1.13 on; the daemon written in C never had them.
 fn ids_are_translated_both_ways(pair: &mut Pair<'_>) -> Check {
     let in_guest = (TRANSLATED_UIDS.guest + 3, TRANSLATED_GIDS.guest + 4);
     let on_host = (TRANSLATED_UIDS.on_host(in_guest.0), TRANSLATED_GIDS.on_host(in_guest.1));

@@ -167,8 +167,8 @@ fn files_can_be_mapped_for_execution(site: &Site) -> Check {
 ///
 /// With `virtio_fs_cache` as `never`, which is the default of Kata's code (`DEFAULT_VIRTIO_FS_CACHE_MODE` in
 /// src/libs/kata-types/src/config/default.rs@4.1.0), Linux refuses such mappings, and SQLite or LMDB do not run on the
-/// share; `--allow-mmap` in `virtio_fs_extra_args` permits them. Linux supports that from 6.6 on: with an older guest
-/// kernel the refusal (ENODEV) is the kernel's.
+/// share; `--allow-mmap` in `virtio_fs_extra_args` permits them, with virtiofsd from 1.11 on. Linux supports that from
+/// 6.6 on: with an older guest kernel the refusal (ENODEV) is the kernel's.
 fn uncached_files_can_be_mapped_shared(site: &Site) -> Check {
     let length = 3 * 4096;
     let (one, two) = open_twice(site, "uncached", &noise(4, length))?;
