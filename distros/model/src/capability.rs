@@ -399,7 +399,8 @@ capabilities! {
     }
     FsVirtioFsWriteBack {
         "fs.virtio-fs.write-back", "vfs write-back", Fs(VirtioFs), Detail,
-        "a guest keeps what it writes over virtio-fs until it syncs, and what it has synced is on the host (--writeback)"
+        "a guest keeps what it writes over virtio-fs until it syncs, and what it has synced is on the host \
+         (--writeback)"
     }
     FsVirtioFsUncachedMaps {
         "fs.virtio-fs.uncached-maps", "vfs uncached maps", Fs(VirtioFs), Detail,

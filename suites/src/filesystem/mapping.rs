@@ -162,8 +162,8 @@ fn files_can_be_mapped_for_execution(site: &Site) -> Check {
     same_bytes(&mapping.read(0, 4096), &contents, "an executable mapping")
 }
 
-/// A file of which the guest caches nothing can be mapped MAP_SHARED and written, and after msync(2) the file holds what
-/// was stored.
+/// A file of which the guest caches nothing can be mapped MAP_SHARED and written, and after msync(2) the file holds
+/// what was stored.
 ///
 /// With `virtio_fs_cache` as `never`, which is the default of Kata's code (`DEFAULT_VIRTIO_FS_CACHE_MODE` in
 /// src/libs/kata-types/src/config/default.rs@4.1.0), Linux refuses such mappings, and SQLite or LMDB do not run on the

@@ -29,13 +29,13 @@ const LIMIT: u64 = 32;
 /// The memory that a process takes in the group: more than the limit, and less than limit and disk together, MiB.
 const TAKEN: &str = "72";
 
-/// A disk becomes swap space, a process that takes more memory than its control group may have goes on with a part of it
-/// on that disk and finds all its bytes again, and the disk can be taken back.
+/// A disk becomes swap space, a process that takes more memory than its control group may have goes on with a part of
+/// it on that disk and finds its bytes again, and the disk can be taken back.
 ///
 /// With `enable_guest_swap` (src/runtime/config/configuration-qemu.toml.in@4.1.0) Kata plugs a disk into the guest, and
 /// its agent calls swapon(2) on it (`do_add_swap` in src/agent/src/rpc.rs@4.1.0): a pod is then slow where it would be
-/// killed. Kata's kernel has SWAP (tools/packaging/kernel/configs/fragments/common/cgroup.conf@4.1.0). Here the disk is a
-/// file in the guest's memory.
+/// killed. Kata's kernel has SWAP (tools/packaging/kernel/configs/fragments/common/cgroup.conf@4.1.0). Here the disk is
+/// a file in the guest's memory.
 fn guest_swaps_to_a_disk() -> Check {
     let before = total()?;
     let swap = Swap::on()?;
@@ -47,7 +47,8 @@ fn guest_swaps_to_a_disk() -> Check {
     let (status, output) = group.run(&["fill", TAKEN])?;
     ensure!(
         status.success(),
-        "a process that took {TAKEN} MiB in a group of {LIMIT} MiB, with {DISK} MiB of swap, ended with {status}: {output}"
+        "a process that took {TAKEN} MiB in a group of {LIMIT} MiB, with {DISK} MiB of swap, ended with {status}: \
+         {output}"
     );
     drop(group);
     let out = swapped_out()?.saturating_sub(out_before);
