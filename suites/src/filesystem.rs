@@ -18,6 +18,7 @@ mod expect;
 mod fsx;
 mod guest_side;
 mod handles;
+mod ids;
 mod links;
 mod locks;
 mod mapping;
@@ -25,6 +26,7 @@ mod mount;
 mod names;
 mod nodes;
 mod opening;
+mod overlay;
 mod pair;
 mod permissions;
 mod proves;
@@ -60,7 +62,7 @@ const MOUNTS: &str = "mounts_in_the_guest";
 
 /// Returns the rows of this suite, in the order of running.
 pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
-    let themes: [&'static [Row]; 27] = [
+    let themes: [&'static [Row]; 29] = [
         mount::ROWS,
         visibility::ROWS,
         two_sides::ROWS,
@@ -75,11 +77,13 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
         links::ROWS,
         handles::ROWS,
         permissions::ROWS,
+        ids::ROWS,
         times::ROWS,
         locks::ROWS,
         concurrency::ROWS,
         space::ROWS,
         submounts::ROWS,
+        overlay::ROWS,
         nodes::ROWS,
         confinement::ROWS,
         attributes::ROWS,

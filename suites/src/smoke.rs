@@ -13,6 +13,7 @@ mod fake_machine;
 mod gates;
 mod guest_files;
 mod guest_memory;
+mod guest_swap;
 mod guests;
 mod hotplug;
 mod image;
@@ -39,7 +40,7 @@ const BOOTS: &[&str] = &["smoke::kernel_boots_to_userspace"];
 
 /// Returns the rows of this suite, in the order of running.
 pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
-    let modules: [&'static [Row]; 31] = [
+    let modules: [&'static [Row]; 32] = [
         packages::ROWS,
         gates::ROWS,
         kernel::ROWS,
@@ -50,6 +51,7 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
         agent_calls::ROWS,
         device_rules::ROWS,
         guest_memory::ROWS,
+        guest_swap::ROWS,
         networks::ROWS,
         disks::ROWS,
         qmp::ROWS,

@@ -294,6 +294,10 @@ capabilities! {
         "the guest's kernel has what Kata's settings need for memory: volumes of huge pages, reports of pressure \
          (PSI), generations of pages (LRU_GEN)"
     }
+    KernelGuestSwap {
+        "kernel.guest.swap", "k swap", Kernel, Detail,
+        "the guest's kernel swaps to a disk that Kata has plugged, if it is configured to (enable_guest_swap)"
+    }
     KernelGuestDevices {
         "kernel.guest.devices", "k devices", Kernel, Detail,
         "rules about which devices a container's processes in a guest may open and create take effect (cgroup v2, eBPF)"
@@ -392,6 +396,28 @@ capabilities! {
     FsVirtioFsEnd {
         "fs.virtio-fs.end", "vfs end", Fs(VirtioFs), Detail,
         "a virtiofsd that runs out of descriptors reports it, and one that ends takes neither guest nor data with it"
+    }
+    FsVirtioFsWriteBack {
+        "fs.virtio-fs.write-back", "vfs write-back", Fs(VirtioFs), Detail,
+        "a guest keeps what it writes over virtio-fs until it syncs, and what it has synced is on the host \
+         (--writeback)"
+    }
+    FsVirtioFsUncachedMaps {
+        "fs.virtio-fs.uncached-maps", "vfs uncached maps", Fs(VirtioFs), Detail,
+        "files of which a guest caches nothing can be mapped shared and writable over virtio-fs (--cache=never with \
+         --allow-mmap)"
+    }
+    FsVirtioFsIds {
+        "fs.virtio-fs.ids", "vfs ids", Fs(VirtioFs), Detail,
+        "virtiofsd translates users and groups between guest and host, as --translate-uid and --translate-gid say"
+    }
+    FsVirtioFsRelativeSocket {
+        "fs.virtio-fs.relative-socket", "vfs relative socket", Fs(VirtioFs), Detail,
+        "virtio-fs works with a virtiofsd whose socket has a relative path, as runtime-rs uses for a VMM without root"
+    }
+    FsVirtioFsOverlay {
+        "fs.virtio-fs.overlay", "vfs overlay", Fs(VirtioFs), Detail,
+        "a guest stacks a layer of its own on one that is on virtio-fs (overlayfs)"
     }
     FsVirtioFsIntegrity {
         "fs.virtio-fs.integrity", "vfs integrity", Fs(VirtioFs), Detail,

@@ -15,7 +15,7 @@ pub use demands::{Gate, GateKind, Minimum, ModuleUse, Modules};
 pub use family::{Family, FamilyError, NoProfileError, ProfileChange};
 pub use name::{NotAProfileName, ProfileName};
 pub use qemu::{BlkReadOnly, BlkSource, ImageDriver, JsonStyle, QemuDefaults, QmpDialect, QueryThreads};
-pub use virtiofsd::{DaemonSetting, DaemonStyle, Virtiofsd};
+pub use virtiofsd::{DaemonSetting, DaemonStyle, IdRange, TRANSLATED_GIDS, TRANSLATED_UIDS, Virtiofsd};
 
 use crate::capability::Capability;
 use crate::kata_version::KataVersion;

@@ -244,6 +244,7 @@ impl Agent {
             }
             Body::Guest(_) | Body::BesideNative(_) => {
                 self.controls.check(test, &volume)?;
+                test.loads.map_or(Ok(()), |used_for| running.load_all(used_for))?;
                 if let Body::BesideNative(_) = body {
                     self.send_native_failures(running, &volume)?;
                 }

@@ -198,10 +198,13 @@ pub fn run(argv: &[&str], variables: &[(&str, &str)], deadline: Duration) -> Res
     }
 }
 
-/// Starts a program with no input and a pipe for its standard error.
-pub(crate) fn spawn(argv: &[String], fds: Vec<(OwnedFd, i32)>) -> io::Result<Child> {
+/// Starts a program with no input and a pipe for its standard error, in this folder if one is given.
+pub(crate) fn spawn(argv: &[String], fds: Vec<(OwnedFd, i32)>, folder: Option<&Path>) -> io::Result<Child> {
     let mut command = Command::new(&argv[0]);
     command.args(&argv[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    if let Some(folder) = folder {
+        command.current_dir(folder);
+    }
     prepare(&mut command, fds).spawn()
 }
 

@@ -4,7 +4,8 @@ use crate::argv::NUMA_PORT;
 use crate::deviation::{Deviation, Inapplicable, Program, RPC_PORT};
 use crate::launch::{Arg, ArgumentForm, FIRST_FD, FdPurpose, InheritedFd, Launch};
 use model::arch::Arch;
-use model::profile::DaemonSetting;
+use model::profile::{DaemonSetting, IdRange, TRANSLATED_GIDS, TRANSLATED_UIDS};
+use std::path::Path;
 
 /// Maps all attributes of the guest to one prefix, as in virtiofsd's doc/xattr-mapping.md.
 const XATTR_MAP: &str = "xattrmap=:map::user.virtiofs.:";
@@ -213,6 +214,18 @@ fn change_daemon(deviation: &Deviation, args: &mut Vec<Arg>) -> EditResult {
             }
             DaemonSetting::SandboxNone => option(args, "sandbox=none"),
             DaemonSetting::FewDescriptors => args.push(Arg::flag(format!("--rlimit-nofile={FEW_DESCRIPTORS}"))),
+            DaemonSetting::WriteBack => option(args, "writeback"),
+            DaemonSetting::UncachedMaps => {
+                cache(args, "never")?;
+                // Has no form with `-o`.
+                args.push(Arg::flag("--allow-mmap"));
+            }
+            DaemonSetting::TranslatedIds => {
+                // Have no forms with `-o`.
+                args.push(Arg::flag(format!("--translate-uid={}", both_ways(TRANSLATED_UIDS))));
+                args.push(Arg::flag(format!("--translate-gid={}", both_ways(TRANSLATED_GIDS))));
+            }
+            DaemonSetting::RelativeSocket => relative_socket(args)?,
             DaemonSetting::CacheNever => cache(args, "never")?,
             DaemonSetting::CacheMetadata => cache(args, "metadata")?,
             DaemonSetting::CacheAlways => cache(args, "always")?,
@@ -241,6 +254,20 @@ fn cache(args: &mut [Arg], policy: &str) -> EditResult {
         return Ok(());
     }
     Err("cache policy")
+}
+
+/// Returns the argument by which virtiofsd translates a range in both directions.
+fn both_ways(range: IdRange) -> String {
+    format!("map:{}:{}:{}", range.guest, range.host, range.count)
+}
+
+/// Leaves only the name of the socket; the daemon must be started in the socket's folder.
+fn relative_socket(args: &mut [Arg]) -> EditResult {
+    let socket = args.iter_mut().find(|arg| arg.flag == "--socket-path").and_then(|arg| arg.value.as_mut());
+    let socket = socket.ok_or("--socket-path")?;
+    let name = Path::new(socket.as_str()).file_name().and_then(|name| name.to_str()).ok_or("name of the socket")?;
+    *socket = name.to_owned();
+    Ok(())
 }
 
 /// Replaces one option in the value of one flag.

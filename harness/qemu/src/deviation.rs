@@ -117,6 +117,12 @@ impl Deviation {
                 DaemonSetting::SandboxNone => "virtiofsd does not confine itself",
                 DaemonSetting::ThreadPool => "virtiofsd serves requests by several threads",
                 DaemonSetting::FewDescriptors => "virtiofsd may have few files open",
+                DaemonSetting::WriteBack => "virtiofsd has the guest keep what is written until it is synced",
+                DaemonSetting::UncachedMaps => {
+                    "virtiofsd has the guest cache nothing (cache=never), but lets it map files shared"
+                }
+                DaemonSetting::TranslatedIds => "virtiofsd translates some users and groups",
+                DaemonSetting::RelativeSocket => "virtiofsd creates its socket by a relative path",
             },
         }
     }

@@ -152,6 +152,9 @@ mod tests {
             DaemonSetting::SandboxNone,
             DaemonSetting::FewDescriptors,
             DaemonSetting::XattrMap,
+            DaemonSetting::WriteBack,
+            DaemonSetting::UncachedMaps,
+            DaemonSetting::TranslatedIds,
         ];
         let lines = settings.iter().flat_map(|setting| {
             ["go-3.1", "go-3.32", "rs-4.1"]
@@ -179,7 +182,26 @@ mod tests {
         go-3.1 XattrMap: xattr xattrmap=:map::user.virtiofs.: (+4)
         go-3.32 XattrMap: --xattr --xattrmap=:map::user.virtiofs.: (+2)
         rs-4.1 XattrMap: --xattr --xattrmap=:map::user.virtiofs.: (+2)
+        go-3.1 WriteBack: writeback (+2)
+        go-3.32 WriteBack: --writeback (+1)
+        rs-4.1 WriteBack: --writeback (+1)
+        go-3.1 UncachedMaps: cache=never --allow-mmap (+1)
+        go-3.32 UncachedMaps: --cache=never --allow-mmap (+1)
+        rs-4.1 UncachedMaps: never --allow-mmap (+1)
+        go-3.1 TranslatedIds: --translate-uid=map:5000:31000:10 --translate-gid=map:6000:42000:10 (+2)
+        go-3.32 TranslatedIds: --translate-uid=map:5000:31000:10 --translate-gid=map:6000:42000:10 (+2)
+        rs-4.1 TranslatedIds: --translate-uid=map:5000:31000:10 --translate-gid=map:6000:42000:10 (+2)
         ");
+    }
+
+    #[test]
+    fn only_a_daemon_that_creates_its_socket_is_given_a_relative_path() {
+        let relative = [Deviation::DaemonSetting { setting: DaemonSetting::RelativeSocket }];
+        let mut of_rs = launch(Profile::find("rs-4.1").unwrap(), &daemon());
+        apply_to_daemon(&mut of_rs, &relative).unwrap();
+        assert_eq!(of_rs.argv()[1..3], ["--socket-path", "vhost-fs.sock"]);
+        let mut of_go = launch(Profile::find("go-3.32").unwrap(), &daemon());
+        assert_eq!(apply_to_daemon(&mut of_go, &relative).unwrap_err().expected, "--socket-path");
     }
 
     #[test]

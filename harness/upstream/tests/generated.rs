@@ -33,7 +33,7 @@ base:
   demands:
     shares: [virtio-fs]
     gates: []
-    modules: {boot: [], vsock: [], virtio-fs: [], virtio-9p: [], virtio-blk: [], nvdimm: [], settings: [], clock: [], verity: [], other: [], filters: [], translation: [], bridges: [], tunnels: [], macvlans: [], taps: [], loop: [], erofs: [], xfs: [], virtio-mmio: []}
+    modules: {boot: [], vsock: [], virtio-fs: [], virtio-9p: [], virtio-blk: [], nvdimm: [], settings: [], clock: [], verity: [], other: [], filters: [], translation: [], bridges: [], tunnels: [], macvlans: [], taps: [], loop: [], erofs: [], xfs: [], overlay: [], virtio-mmio: []}
     qemu: {machine: q35, machine-options: "accel=kvm,kernel_irqchip=on", cpu-features: pmu=off, vcpus: 1, memory-mib: 2048, memory-slots: 10, foreground: true, bridge: "shpc=off,addr=2,io-reserve=4k,mem-reserve=1m,pref64-reserve=1m", root-bus: null, virtio-fs-queue-size: 1024, blk-scsi-off: false, blk-source: path, blk-read-only: auto-read-only, runtime-params: [reboot=k], guest-selinux: selinux=0, kernel-params: [agent.cdh_api_timeout=50]}
     qmp: {threads: query-cpus-fast, switches: typed, cpu-ids: typed, num-queues: null}
     virtiofsd: {style: long-socket, cache: auto, extra-args: ["--x"], ready-line: Waiting}

@@ -68,6 +68,15 @@ pub enum Action {
         /// The bytes to write.
         data: Bytes,
     },
+    /// Creates an empty file with O_EXCL as another user, who has no capabilities and no other groups.
+    CreateAs {
+        /// The new name, which must not exist, in a directory that anybody may write to.
+        path: Bytes,
+        /// The user.
+        uid: u32,
+        /// The user's group.
+        gid: u32,
+    },
     /// Writes random blocks to a file in the background, syncing each before the next, until a write or a sync fails.
     KeepWriting {
         /// The file, which is created.

@@ -1,7 +1,7 @@
 //! Data that outlives the guest.
 
-use super::expect::{noise, until};
-use super::proves::{DISK_INTEGRITY, SHARED_FILES, SHARED_INTEGRITY};
+use super::expect::{noise, same_bytes, until};
+use super::proves::{DISK_INTEGRITY, SHARED_FILES, SHARED_INTEGRITY, WRITE_BACK};
 use super::random_writes::missing;
 use crate::check::{Check, Doing, Stop};
 use crate::ensure;
@@ -9,13 +9,15 @@ use crate::environment::{Action, Bytes, EnvironmentSide, Machine, Pair, Reply};
 use crate::row::{Row, row};
 use crate::scratch::Scratch;
 use crate::test::Place;
+use model::profile::DaemonSetting;
 use std::fs::{self, File};
 use std::time::{Duration, Instant};
 
 const SOURCE: &str = include_str!("durability.rs");
 
 pub(super) static ROWS: &[Row] = &[
-    row!(Pair(fsync_survives_killing_the_vmm), SHARED_FILES).seconds(180),
+    row!(Pair(writes_wait_in_the_guest_until_they_are_synced), WRITE_BACK).only_with(&[DaemonSetting::WriteBack]),
+    row!(Pair(fsync_survives_killing_the_vmm), SHARED_FILES).also_with(&[DaemonSetting::WriteBack]).seconds(180),
     row!(Pair(synced_renames_survive_killing_the_vmm), SHARED_FILES).seconds(180),
     row!(Pair(random_writes_survive_killing_the_vmm), SHARED_INTEGRITY).seconds(240).random(),
     row!(Environment(random_writes_to_a_disk_survive_killing_the_vmm), DISK_INTEGRITY, Qemu)
@@ -28,6 +30,52 @@ pub(super) static ROWS: &[Row] = &[
 pub(super) const WRITTEN: &str = "written";
 /// The number of blocks that are synced before the VMM is killed, in an ordinary and in a thorough run.
 const ROUNDS: (u64, u64) = (60, 3_000);
+
+/// The beginning of the names of open files to which the guest writes without a sync.
+pub(super) const UNSYNCED: &str = "unsynced ";
+/// The number of files that are written without a sync.
+const LATE_FILES: usize = 10;
+
+/// What the guest writes to an open file can reach the host after write(2) has returned, and once the guest calls
+/// fsync(2) on the file, all of it is on the host, in order and whole.
+///
+/// With `--writeback` in `virtio_fs_extra_args` (src/runtime/config/configuration-qemu.toml.in@4.1.0) the guest's page
+/// cache collects writes, which is the reason to ask for it: small writes are far faster. A daemon that ignores the
+/// option makes each of them a request. The guest's kernel may write a file at any time, so one of ten files that the
+/// host sees late is enough.
+fn writes_wait_in_the_guest_until_they_are_synced(pair: &mut Pair<'_>) -> Check {
+    let mut late = 0;
+    for number in 0..LATE_FILES {
+        let name = format!("late-{number}");
+        pair.guest_writes(&name, b"", false)?;
+        let handle = format!("{UNSYNCED}{}/{name}", pair.relative.display());
+        pair.done("opening the file", Action::Hold { path: pair.in_guest(&name), handle: handle.clone() })?;
+        let is_late = is_synced_later(pair, &name, &handle);
+        pair.done("closing the file", Action::Release { handle })?;
+        late += usize::from(is_late?);
+    }
+    ensure!(
+        late > 0,
+        "the host saw what the guest had written to each of {LATE_FILES} files at once, before the guest synced \
+         them: the guest keeps no writes"
+    );
+    Ok(())
+}
+
+/// Writes to an open file and syncs it; returns whether the host saw nothing of it before.
+fn is_synced_later(pair: &mut Pair<'_>, name: &str, handle: &str) -> Result<bool, Stop> {
+    let mut expected = noise(6, 5000);
+    let write = Action::AppendHeld { handle: handle.to_owned(), data: Bytes(expected.clone()) };
+    pair.done("writing without a sync", write)?;
+    let before = fs::read(pair.on_host(name)).doing("the host, reading a file that is not synced yet")?;
+    let data = Bytes(b", synced".to_vec());
+    let sync = Action::Write { path: pair.in_guest(name), data: data.clone(), append: true, sync: true };
+    pair.done("appending and syncing", sync)?;
+    expected.extend_from_slice(&data.0);
+    let after = fs::read(pair.on_host(name)).doing("the host, reading a synced file")?;
+    same_bytes(&after, &expected, "what the host reads once the guest has synced a file")?;
+    Ok(before.is_empty())
+}
 
 /// Data that the guest wrote and fsynced is on the host, whole, even if the VMM is killed right after fsync returned.
 ///

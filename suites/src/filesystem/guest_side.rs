@@ -3,6 +3,7 @@
 use super::expect::errno_name;
 use super::mapping::Mapping;
 use super::random_writes;
+use super::user::create_as;
 use crate::environment::{Action, Bytes, Reply, Status};
 use model::sync::locked;
 use rustix::fs::{AtFlags, CWD, Gid, Mode, Uid, XattrFlags, getxattr, listxattr, setxattr};
@@ -57,6 +58,7 @@ fn attempt(root: &Path, action: &Action) -> io::Result<Reply> {
         Action::CreateNew { path, data } => {
             OpenOptions::new().write(true).create_new(true).open(at(path)?)?.write_all(&data.0)?;
         }
+        Action::CreateAs { path, uid, gid } => create_as(&at(path)?, *uid, *gid)?,
         Action::KeepWriting { path, seed } => random_writes::start(&at(path)?, *seed)?,
         Action::Synced { path } => return Ok(Reply::Count { count: random_writes::synced(&at(path)?)? }),
         Action::Missing { path, seed, synced } => {

@@ -2,10 +2,13 @@
 #![expect(unsafe_code, reason = "mmap(2) has no safe form; `Mapping` keeps the pointer and its length together")]
 
 use super::expect::{noise, same_bytes};
-use super::proves::{FILES, FILES_NOT_ON_9P};
-use crate::check::{Check, Doing};
+use super::proves::{FILES, FILES_NOT_ON_9P, UNCACHED_MAPS};
+use crate::check::{Check, Doing, Stop};
 use crate::environment::Site;
+use crate::outcome::Component;
 use crate::row::{Row, row};
+use model::profile::DaemonSetting;
+use rustix::io::Errno;
 use rustix::mm::{MapFlags, MsyncFlags, ProtFlags, mmap, msync, munmap};
 use std::ffi::c_void;
 use std::fs::{File, OpenOptions};
@@ -20,6 +23,7 @@ pub(super) static ROWS: &[Row] = &[
     row!(Guest(shared_mappings_agree_with_read_and_write), FILES_NOT_ON_9P),
     row!(Guest(private_mappings_do_not_reach_the_file), FILES),
     row!(Guest(files_can_be_mapped_for_execution), FILES),
+    row!(Guest(uncached_files_can_be_mapped_shared), UNCACHED_MAPS).only_with(&[DaemonSetting::UncachedMaps]),
 ];
 
 /// A mapping of the beginning of a file; the file must not shrink while the mapping exists.
@@ -80,7 +84,7 @@ impl Drop for Mapping {
     }
 }
 
-fn open_twice(site: &Site, name: &str, contents: &[u8]) -> Result<(File, File), crate::check::Stop> {
+fn open_twice(site: &Site, name: &str, contents: &[u8]) -> Result<(File, File), Stop> {
     let path = site.file(name, contents)?;
     let open = || OpenOptions::new().read(true).write(true).open(&path).doing(format_args!("opening {name}"));
     Ok((open()?, open()?))
@@ -156,4 +160,62 @@ fn files_can_be_mapped_for_execution(site: &Site) -> Check {
     let mapping = Mapping::new(&file, 4096, ProtFlags::READ | ProtFlags::EXEC, MapFlags::PRIVATE)
         .doing("mapping with PROT_EXEC")?;
     same_bytes(&mapping.read(0, 4096), &contents, "an executable mapping")
+}
+
+/// A file of which the guest caches nothing can be mapped MAP_SHARED and written, and after msync(2) the file holds
+/// what was stored.
+///
+/// With `virtio_fs_cache` as `never`, which is the default of Kata's code (`DEFAULT_VIRTIO_FS_CACHE_MODE` in
+/// src/libs/kata-types/src/config/default.rs@4.1.0), Linux refuses such mappings, and SQLite or LMDB do not run on the
+/// share; `--allow-mmap` in `virtio_fs_extra_args` permits them, with virtiofsd from 1.11 on. Linux supports that from
+/// 6.6 on: with an older guest kernel the refusal (ENODEV) is the kernel's.
+fn uncached_files_can_be_mapped_shared(site: &Site) -> Check {
+    let length = 3 * 4096;
+    let (one, two) = open_twice(site, "uncached", &noise(4, length))?;
+    let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mapping = Mapping::shared(&one, length).map_err(|e| not_mapped(&e, &kernel))?;
+    mapping.write(4090, b"by a store");
+    mapping.sync().doing("msync of the mapping")?;
+    let mut seen = [0; 10];
+    two.read_exact_at(&mut seen, 4090).doing("reading the mapped file")?;
+    same_bytes(&seen, b"by a store", "what read(2) shows of a store after msync")?;
+    drop((mapping, one, two));
+    let contents = std::fs::read(site.path("uncached")).doing("reading the file after unmapping")?;
+    let mut expected = noise(4, length);
+    expected[4090..4100].copy_from_slice(b"by a store");
+    same_bytes(&contents, &expected, "the file after msync and unmapping")
+}
+
+/// Returns the failure to map an uncached file; a kernel that cannot do it, whatever the daemon permits, is to blame.
+fn not_mapped(error: &io::Error, kernel: &str) -> Stop {
+    let seen = format!("mapping a file of which the guest caches nothing, MAP_SHARED: {error}");
+    match error.raw_os_error() == Some(Errno::NODEV.raw_os_error()) && is_before_6_6(kernel) {
+        true => Stop::blame(Component::Kernel, format!("{seen} (Linux {kernel}; this needs 6.6 or later)")),
+        false => Stop::fail(seen),
+    }
+}
+
+fn is_before_6_6(kernel: &str) -> bool {
+    let mut numbers = kernel.split(|c: char| !c.is_ascii_digit()).map_while(|number| number.parse::<u32>().ok());
+    matches!((numbers.next(), numbers.next()), (Some(major), Some(minor)) if (major, minor) < (6, 6))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_kernel_is_blamed_for_what_it_cannot_do_and_for_nothing_else() {
+        let blames = |errno: Errno, kernel: &str| match not_mapped(&io::Error::from(errno), kernel) {
+            Stop::Fail { blames, .. } => blames,
+            other => panic!("{other:?}"),
+        };
+        for old in ["6.1.0-40-amd64", "5.14.0-503.el9.x86_64", "6.5", "4.18.0"] {
+            assert_eq!(blames(Errno::NODEV, old), Some(Component::Kernel), "{old}");
+        }
+        for new in ["6.6.0", "6.12.48+deb13-amd64", "7.2~rc1-amd64", "virt"] {
+            assert_eq!(blames(Errno::NODEV, new), None, "{new}");
+        }
+        assert_eq!(blames(Errno::IO, "6.1.0-40-amd64"), None);
+    }
 }

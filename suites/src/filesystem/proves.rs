@@ -2,8 +2,9 @@
 
 use crate::capability::Capability::{
     self, FsVirtio9p, FsVirtio9pIntegrity, FsVirtio9pPosix, FsVirtio9pXattr, FsVirtioBlk, FsVirtioBlkIntegrity,
-    FsVirtioBlkPosix, FsVirtioFs, FsVirtioFsAcl, FsVirtioFsCache, FsVirtioFsEnd, FsVirtioFsHandles,
-    FsVirtioFsIntegrity, FsVirtioFsPosix, FsVirtioFsSandbox, FsVirtioFsThreads, FsVirtioFsXattr, FsVirtioFsXattrMap,
+    FsVirtioBlkPosix, FsVirtioFs, FsVirtioFsAcl, FsVirtioFsCache, FsVirtioFsEnd, FsVirtioFsHandles, FsVirtioFsIds,
+    FsVirtioFsIntegrity, FsVirtioFsOverlay, FsVirtioFsPosix, FsVirtioFsRelativeSocket, FsVirtioFsSandbox,
+    FsVirtioFsThreads, FsVirtioFsUncachedMaps, FsVirtioFsWriteBack, FsVirtioFsXattr, FsVirtioFsXattrMap,
 };
 use crate::under::{self, Names};
 use model::profile::DaemonSetting;
@@ -42,6 +43,14 @@ pub(super) const DAEMON_END: &[Capability] = &[FsVirtioFsEnd];
 pub(super) const CACHE: &[Capability] = &[FsVirtioFsCache];
 /// Attributes stored under a prefix.
 pub(super) const XATTR_MAP: &[Capability] = &[FsVirtioFsXattrMap];
+/// Writes that stay in the guest until they are synced.
+pub(super) const WRITE_BACK: &[Capability] = &[FsVirtioFsWriteBack];
+/// Shared mappings of files that the guest does not cache.
+pub(super) const UNCACHED_MAPS: &[Capability] = &[FsVirtioFsUncachedMaps];
+/// Ids with other numbers on the host.
+pub(super) const IDS: &[Capability] = &[FsVirtioFsIds];
+/// Layers of the guest on top of one on the share.
+pub(super) const OVERLAY: &[Capability] = &[FsVirtioFsOverlay];
 
 /// The tests with a setting of virtiofsd: their capability, module and profiles.
 pub(super) struct About {
@@ -66,6 +75,12 @@ pub(super) fn about(setting: DaemonSetting) -> About {
         DaemonSetting::SandboxNone => (FsVirtioFsSandbox, Some("sandbox_none"), None),
         DaemonSetting::ThreadPool => (FsVirtioFsThreads, Some("thread_pool"), None),
         DaemonSetting::FewDescriptors => (FsVirtioFsEnd, Some("few_descriptors"), None),
+        DaemonSetting::WriteBack => (FsVirtioFsWriteBack, Some("write_back"), None),
+        // `never` has another name for the C daemon, which would not know the other option either.
+        DaemonSetting::UncachedMaps => (FsVirtioFsUncachedMaps, Some("uncached_maps"), Some(&under::CACHES)),
+        DaemonSetting::TranslatedIds => (FsVirtioFsIds, Some("translated_ids"), None),
+        // The Go runtime passes the socket as a descriptor.
+        DaemonSetting::RelativeSocket => (FsVirtioFsRelativeSocket, Some("relative_socket"), Some(&under::RS)),
     };
     About { proves, module, under }
 }
@@ -79,13 +94,22 @@ pub(super) const SETTINGS: &[DaemonSetting] = &[
     DaemonSetting::SandboxNone,
     DaemonSetting::ThreadPool,
     DaemonSetting::FewDescriptors,
+    DaemonSetting::WriteBack,
+    DaemonSetting::UncachedMaps,
+    DaemonSetting::TranslatedIds,
+    DaemonSetting::RelativeSocket,
 ];
 /// Values of `virtio_fs_cache` other than the shipped one.
 pub(super) const CACHES: &[DaemonSetting] =
     &[DaemonSetting::CacheNever, DaemonSetting::CacheMetadata, DaemonSetting::CacheAlways];
-/// Those values, and a virtiofsd without a sandbox.
-pub(super) const CACHES_AND_SANDBOX: &[DaemonSetting] =
-    &[DaemonSetting::CacheNever, DaemonSetting::CacheMetadata, DaemonSetting::CacheAlways, DaemonSetting::SandboxNone];
+/// Those values, a virtiofsd without a sandbox, and one whose socket has a relative path.
+pub(super) const CACHES_SANDBOX_AND_SOCKET: &[DaemonSetting] = &[
+    DaemonSetting::CacheNever,
+    DaemonSetting::CacheMetadata,
+    DaemonSetting::CacheAlways,
+    DaemonSetting::SandboxNone,
+    DaemonSetting::RelativeSocket,
+];
 /// A virtiofsd without a sandbox.
 pub(super) const SANDBOX_NONE: &[DaemonSetting] = &[DaemonSetting::SandboxNone];
 /// A virtiofsd with several threads.

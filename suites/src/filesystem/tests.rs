@@ -7,7 +7,8 @@ mod faults;
 mod lying_guests;
 
 use super::{
-    Action, Bytes, DaemonSignal, Effort, GuestSide, Pair, Reply, Site, perform, random_writes, rows, tests, user,
+    Action, Bytes, DaemonSignal, Effort, GuestSide, Pair, Reply, Site, durability, perform, random_writes, rows, tests,
+    user,
 };
 use crate::check::{Check, Stop};
 use crate::environment::CommandOutput;
@@ -15,6 +16,7 @@ use crate::mounts;
 use crate::row::test_id;
 use crate::share::Share;
 use crate::test::Body;
+use model::profile::{TRANSLATED_GIDS, TRANSLATED_UIDS};
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -104,9 +106,12 @@ impl Drop for Mounted {
 
 /// A guest that is this process, seen from the share's root: `..` ends there, as in a guest with the share as its root.
 ///
-/// Its extended attributes have virtiofsd's prefix on the host.
+/// Its extended attributes have virtiofsd's prefix on the host, its ids are translated, and it keeps what is written to
+/// some files until the next sync.
 struct Loopback {
     root: PathBuf,
+    /// Writes that were not synced.
+    unsynced: Vec<Action>,
     /// The file that the guest keeps writing.
     written: Option<PathBuf>,
     /// Whether its daemon has ended.
@@ -118,7 +123,7 @@ const PREFIX: &str = "user.virtiofs.";
 
 impl Loopback {
     fn new(root: PathBuf) -> Loopback {
-        Loopback { root, written: None, is_bereaved: false }
+        Loopback { root, unsynced: Vec::new(), written: None, is_bereaved: false }
     }
 
     /// Performs the action without the prefix.
@@ -138,7 +143,19 @@ impl Loopback {
 
 impl GuestSide for Loopback {
     fn act(&mut self, mut action: Action) -> Result<Reply, Stop> {
+        if matches!(&action, Action::AppendHeld { handle, .. } if handle.starts_with(durability::UNSYNCED)) {
+            self.unsynced.push(action);
+            return Ok(Reply::Done);
+        }
         match &mut action {
+            Action::Write { sync: true, .. } => {
+                for unsynced in std::mem::take(&mut self.unsynced) {
+                    self.perform(&unsynced)?;
+                }
+            }
+            Action::CreateAs { uid, gid, .. } | Action::Chown { uid, gid, .. } => {
+                (*uid, *gid) = (TRANSLATED_UIDS.on_host(*uid), TRANSLATED_GIDS.on_host(*gid));
+            }
             Action::KeepWriting { path, .. } => self.written = Some(Path::new("/").join(path.to_path())),
             Action::SetAttribute { name, .. } | Action::Attribute { name, .. } => *name = format!("{PREFIX}{name}"),
             _ => {}
@@ -147,6 +164,11 @@ impl GuestSide for Loopback {
             Reply::Names { names } if matches!(action, Action::Attributes { .. }) => {
                 let own = |name: &Bytes| name.0.strip_prefix(PREFIX.as_bytes()).map(|name| Bytes(name.to_vec()));
                 Ok(Reply::Names { names: names.iter().filter_map(own).collect() })
+            }
+            Reply::Status { mut status } => {
+                status.uid = TRANSLATED_UIDS.in_guest(status.uid);
+                status.gid = TRANSLATED_GIDS.in_guest(status.gid);
+                Ok(Reply::Status { status })
             }
             reply => Ok(reply),
         }

@@ -2,7 +2,7 @@
 
 use super::expect::{noise, same_bytes, until};
 use super::pair::brief;
-use super::proves::{CACHES_AND_SANDBOX, SHARED_FILES};
+use super::proves::{CACHES_SANDBOX_AND_SOCKET, SHARED_FILES};
 use crate::check::{Check, Doing, Stop};
 use crate::ensure;
 use crate::environment::{Action, Bytes, FileKind, Pair, Reply};
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 const SOURCE: &str = include_str!("visibility.rs");
 
 pub(super) static ROWS: &[Row] = &[
-    row!(Pair(host_sees_what_the_guest_writes), SHARED_FILES).also_with(CACHES_AND_SANDBOX),
+    row!(Pair(host_sees_what_the_guest_writes), SHARED_FILES).also_with(CACHES_SANDBOX_AND_SOCKET),
     row!(Pair(guest_sees_what_the_host_writes), SHARED_FILES),
     row!(Pair(host_sees_what_the_guest_renames_and_removes), SHARED_FILES),
     row!(Pair(guest_sees_what_the_host_renames_and_removes), SHARED_FILES),

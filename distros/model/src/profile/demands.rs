@@ -84,6 +84,8 @@ pub struct Modules {
     pub erofs: Vec<String>,
     /// To mount a file with XFS.
     pub xfs: Vec<String>,
+    /// To stack layers.
+    pub overlay: Vec<String>,
     /// For the devices of a machine without PCI, such as Firecracker's.
     pub virtio_mmio: Vec<String>,
 }
@@ -131,6 +133,8 @@ pub enum ModuleUse {
     Erofs,
     /// To mount a file with XFS.
     Xfs,
+    /// To stack layers.
+    Overlay,
     /// The devices of a machine without PCI.
     VirtioMmio,
 }
@@ -157,6 +161,7 @@ impl ModuleUse {
         ModuleUse::Loop,
         ModuleUse::Erofs,
         ModuleUse::Xfs,
+        ModuleUse::Overlay,
         ModuleUse::VirtioMmio,
     ];
 }
@@ -193,6 +198,7 @@ impl fmt::Display for ModuleUse {
             ModuleUse::Loop => "loop",
             ModuleUse::Erofs => "erofs",
             ModuleUse::Xfs => "xfs",
+            ModuleUse::Overlay => "overlay",
             ModuleUse::VirtioMmio => "virtio-mmio",
         })
     }
@@ -221,6 +227,7 @@ impl Modules {
             ModuleUse::Loop => &self.loop_devices,
             ModuleUse::Erofs => &self.erofs,
             ModuleUse::Xfs => &self.xfs,
+            ModuleUse::Overlay => &self.overlay,
             ModuleUse::VirtioMmio => &self.virtio_mmio,
         }
     }

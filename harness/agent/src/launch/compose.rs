@@ -36,6 +36,8 @@ pub(crate) struct Composed {
     pub(crate) daemon: Vec<String>,
     /// Descriptor number of virtiofsd's listening socket, if it expects to inherit one.
     pub(crate) daemon_fd: Option<i32>,
+    /// Working directory of virtiofsd, if its socket's path is relative.
+    pub(crate) daemon_folder: Option<PathBuf>,
     /// Descriptors of the host's vhost and tap drivers, and of a disk, that QEMU inherits.
     pub(crate) vhost: Vec<InheritedFd>,
     /// Context id of the guest, if it has vhost-vsock.
@@ -102,6 +104,7 @@ pub(crate) fn compose(
         paths,
         release.filesystem(Share::VirtioFs).and_then(|f| Some(f.path.as_ref()?.as_str())),
     )?;
+    let has_a_relative_socket = configuration == Configuration::VirtioFsWith(DaemonSetting::RelativeSocket);
     let deviations = qemu.deviations.iter().chain(daemon.iter().flat_map(|d| &d.deviations)).cloned().collect();
     Ok(Composed {
         qmp_fd: qemu.fd(FdPurpose::Qmp),
@@ -116,6 +119,7 @@ pub(crate) fn compose(
         max_vcpus,
         qemu: qemu.argv(),
         daemon_fd: daemon.as_ref().and_then(|d| d.fd(FdPurpose::Virtiofsd)),
+        daemon_folder: has_a_relative_socket.then(|| paths.sockets.clone()),
         daemon: daemon.map(|d| d.argv()).unwrap_or_default(),
         deviations,
     })

@@ -43,7 +43,7 @@ impl DaemonProcess {
             Some(number) => vec![(OwnedFd::from(UnixListener::bind(&paths.virtiofsd).map_err(failed)?), number)],
             None => Vec::new(),
         };
-        let mut child = spawn(argv, fds)
+        let mut child = spawn(argv, fds, composed.daemon_folder.as_deref())
             .map_err(|e| Stop::blame(Component::Virtiofsd, format!("{} does not start: {e}", argv[0])))?;
         let log = stderr_log(&mut child, &paths.dir.join("virtiofsd.log")).map_err(failed)?;
         let (socket, deadline) = (paths.virtiofsd.clone(), deadlines.daemon);

@@ -23,5 +23,6 @@ pub(crate) fn start(composed: &Composed, paths: &GuestPaths) -> Result<Child, St
     }
     fds.extend(vhost::open_all(&composed.vhost, composed.guest_cid, &composed.disk)?);
     let program = &composed.qemu[0];
-    spawn(&composed.qemu, fds).map_err(|e| Stop::blame(Component::Qemu, format!("{program} does not start: {e}")))
+    let started = spawn(&composed.qemu, fds, None);
+    started.map_err(|e| Stop::blame(Component::Qemu, format!("{program} does not start: {e}")))
 }

@@ -280,6 +280,43 @@ fn attributes_without_their_prefix_are_found() {
     must_be_found("mapped_attributes_have_a_prefix_on_the_host_alone", lie, "user.virtiofs.security.selinux");
 }
 
+#[test]
+#[cfg_attr(lacks = "root", ignore = "needs root")]
+fn ids_that_are_not_translated_both_ways_are_found() {
+    let not_to_the_host: Lie = |liar, action| match action {
+        Action::CreateAs { .. } | Action::Chown { .. } => Some(liar.honest.perform(action)),
+        _ => None,
+    };
+    let not_for_chown: Lie = |liar, action| match action {
+        Action::Chown { .. } => Some(liar.honest.perform(action)),
+        _ => None,
+    };
+    let not_to_the_guest: Lie = |liar, action| match action {
+        Action::Stat { .. } => Some(liar.honest.perform(action)),
+        _ => None,
+    };
+    let body = "ids_are_translated_both_ways";
+    must_be_found(body, not_to_the_host, "created on the host: expected owner 31003:42004, saw 5003:6004");
+    must_be_found(body, not_for_chown, "given on the host: expected owner 31003:42004, saw 5003:6004");
+    must_be_found(body, not_to_the_guest, "created in the guest: expected owner 5003:6004, saw 31003:42004");
+}
+
+#[test]
+#[cfg_attr(lacks = "root", ignore = "needs root")]
+fn writes_that_reach_the_host_at_once_or_never_are_found() {
+    let at_once: Lie = |liar, action| match action {
+        Action::AppendHeld { .. } => Some(liar.honest.perform(action)),
+        _ => None,
+    };
+    let never: Lie = |liar, action| match action {
+        Action::Write { sync: true, .. } => Some(liar.honest.perform(action)),
+        _ => None,
+    };
+    let body = "writes_wait_in_the_guest_until_they_are_synced";
+    must_be_found(body, at_once, "keeps no writes");
+    must_be_found(body, never, "once the guest has synced a file");
+}
+
 /// A guest that does not survive its own or its daemon's end properly.
 struct Bereaved {
     honest: Loopback,

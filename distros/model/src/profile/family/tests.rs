@@ -159,7 +159,7 @@ base:
   demands:
     shares: [virtio-fs]
     gates: [{kind: device, name: d, capability: vmm.boot, source: src/d.rs}, {kind: object, name: o, capability: vmm.boot, source: src/o.rs@1.0.0}]
-    modules: {boot: [], vsock: [], virtio-fs: [], virtio-9p: [], virtio-blk: [], nvdimm: [], settings: [], clock: [], verity: [], other: [], filters: [], translation: [], bridges: [], tunnels: [], macvlans: [], taps: [], loop: [], erofs: [], xfs: [], virtio-mmio: []}
+    modules: {boot: [], vsock: [], virtio-fs: [], virtio-9p: [], virtio-blk: [], nvdimm: [], settings: [], clock: [], verity: [], other: [], filters: [], translation: [], bridges: [], tunnels: [], macvlans: [], taps: [], loop: [], erofs: [], xfs: [], overlay: [], virtio-mmio: []}
     qemu: {machine: q35, machine-options: x, cpu-features: y, vcpus: 1, memory-mib: 1, memory-slots: 1, foreground: true, bridge: b, root-bus: null, virtio-fs-queue-size: 1, blk-scsi-off: false, blk-source: path, blk-read-only: read-only, runtime-params: [p], guest-selinux: null, kernel-params: []}
     qmp: {threads: query-cpus-fast, switches: typed, cpu-ids: typed, num-queues: null}
     virtiofsd: {style: long-fd, cache: auto, extra-args: [], ready-line: null}

@@ -29,7 +29,11 @@ impl RunningGuest {
             let message = format!("kernel {} has neither a module nor built-in code for {missing}", self.kernel);
             return Err(Stop::blame(Component::Kernel, message));
         }
-        self.load_modules(used_for)
+        // Whatever the test is about, what its kernel does not load is the kernel's.
+        self.load_modules(used_for).map_err(|stop| match stop {
+            Stop::Fail { message, blames: None, .. } => Stop::blame(Component::Kernel, message),
+            other => other,
+        })
     }
 }
 
