@@ -14,7 +14,7 @@ pub(super) static ROWS: &[Row] = &[
     row!(Environment(vhost_modules_load), &[Capability::HostVhost, Capability::KernelHost], Kernel),
     row!(Environment(tun_loads), &[Capability::HostNetwork, Capability::KernelHost], Kernel),
     row!(Environment(traffic_control_modules_load), &[Capability::HostNetwork, Capability::KernelHost], Kernel),
-    row!(Environment(host_modules_come_from_the_running_kernels_package), &[Capability::KernelHost], Kernel),
+    row!(Environment(host_modules_come_from_the_running_kernels_package), &[Capability::KernelHost], Kernel).guards(),
 ];
 
 /// `vhost`, `vhost_net` and `vhost_vsock` load.

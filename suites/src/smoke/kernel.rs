@@ -21,7 +21,7 @@ pub(super) static ROWS: &[Row] = &[
     row!(Environment(kernel_has_iommufd), &[Capability::VmmVfio], Kernel)
         .under(&under::RS)
         .reproduced(Reproducer::KernelOptions),
-    row!(Environment(kernel_image_has_its_modules), &[Capability::KernelGuest], Kernel),
+    row!(Environment(kernel_image_has_its_modules), &[Capability::KernelGuest], Kernel).guards(),
     row!(Environment(kernel_has_the_options_that_the_agent_needs), &[Capability::KernelGuest], Kernel)
         .reproduced(Reproducer::KernelOptions),
     row!(Environment(kernel_has_the_modules_of_boot), &[Capability::KernelGuest], Kernel),

@@ -20,16 +20,17 @@ use std::time::Duration;
 const SOURCE: &str = include_str!("packages.rs");
 
 pub(super) static ROWS: &[Row] = &[
-    row!(Environment(packages_are_installed), &[Capability::PackagesInstall], Packages),
+    row!(Environment(packages_are_installed), &[Capability::PackagesInstall], Packages).guards(),
     row!(Environment(qemu_is_where_the_record_says), &[Capability::PackagesInstall, Capability::VmmBoot], Record),
     row!(
         Environment(virtiofsd_is_where_the_record_says),
         &[Capability::PackagesInstall, Capability::FsVirtioFs],
         Record
     ),
-    row!(Environment(binaries_belong_to_the_packages_named), &[Capability::PackagesInstall], Record),
+    row!(Environment(binaries_belong_to_the_packages_named), &[Capability::PackagesInstall], Record).guards(),
     row!(Environment(qemu_reports_the_packaged_version), &[Capability::VmmBoot], Qemu)
-        .blocked_by(&["smoke::qemu_is_where_the_record_says"]),
+        .blocked_by(&["smoke::qemu_is_where_the_record_says"])
+        .guards(),
     row!(Environment(virtiofsd_reports_its_version), &[Capability::FsVirtioFs], Virtiofsd)
         .blocked_by(&["smoke::virtiofsd_is_where_the_record_says"]),
 ];
