@@ -20,7 +20,10 @@ use model::database::Database;
 use model::profile::Profile;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use suites::catalogue;
+use std::time::Duration;
+use suites::catalogue::{self, Test};
+use suites::citation::Citation;
+use upstream::{Checkout, Report};
 
 /// Number of demands.
 const DEMANDS: usize = 224;
@@ -46,8 +49,8 @@ fn every_demand_names_its_tests_or_gives_a_reason() {
     assert_eq!(ids.len(), all.len(), "two demands have the same id");
     for demand in all {
         let id = &demand.id;
-        let (file, tag) = demand.source.split_once('@').unwrap_or_default();
-        assert!(file.contains('/') && !tag.is_empty(), "{id}: {} is no file of Kata's with a tag", demand.source);
+        let source = demand.source.parse::<Citation>();
+        assert!(source.is_ok(), "{id}: {}", source.unwrap_err());
         assert_ne!(demand.tests.is_empty(), demand.left.is_none(), "{id} is to have tests, or to say why it has none");
         assert_eq!(demand.left.is_some(), demand.why.is_some(), "{id}: `left` and `why` go together");
         assert_eq!(demand.only_under_kata.is_some(), demand.is_mixed(), "{id}: `only-under-kata` is for mixed tests");
@@ -86,6 +89,27 @@ fn tests_are_matched_with_the_strongest_evidence_of_their_own_faults() {
     let own_and_other = ["smoke::cpu_is_hotplugged", "containers::kata::exit_codes_are_told"];
     assert_eq!(match_name(&own_and_other, &["runc-exit-codes"]), "seen red, same body");
     assert_eq!(match_name(&["smoke::qemu_has_tdx"], &["qemu-without-q35"]), "–");
+}
+
+/// The files that tests and demands cite exist at their tags: `KATA_CHECKOUT` names a repository with Kata's tags and
+/// `main`.
+#[test]
+#[ignore = "by hand: KATA_CHECKOUT names a checkout of Kata's source"]
+fn the_cited_files_are_in_katas_source() {
+    let dir = std::env::var_os("KATA_CHECKOUT").unwrap();
+    let checkout = Checkout::open(Path::new(&dir), Duration::from_secs(900)).unwrap();
+    let groups = demands::groups();
+    let sources: Vec<Citation> = groups
+        .iter()
+        .flat_map(|group| &group.demands)
+        .map(|demand| demand.source.parse::<Citation>().unwrap_or_else(|e| panic!("{}: {e}", demand.id)))
+        .collect();
+    let cited = catalogue::tests().iter().flat_map(Test::cited).chain(&sources);
+    let mut report = Report::default();
+    upstream::look_up_citations(&checkout, cited.map(|place| (place.tag(), place.file())), &mut report).unwrap();
+    let differences: Vec<String> = report.differences.iter().map(ToString::to_string).collect();
+    assert_eq!(differences, [""; 0]);
+    assert!(report.citations > 100, "{} files", report.citations);
 }
 
 #[test]

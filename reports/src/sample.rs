@@ -15,6 +15,7 @@ use std::str::FromStr;
 use std::sync::LazyLock;
 use suites::capability::Capability;
 use suites::catalogue::{Place, Suite, Test};
+use suites::citation::AskedFor;
 use suites::outcome::{Component, Failure, Outcome};
 use suites::share::Share;
 
@@ -60,6 +61,7 @@ pub(crate) fn test(
         reproducer: None,
         random: false,
         excluded: None,
+        asked_for: AskedFor::Body(Vec::new()),
         doc: format!("What `{id}` proves.\n\nWhy Kata needs it."),
     }
 }

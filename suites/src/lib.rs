@@ -7,6 +7,7 @@
 pub mod catalogue;
 pub mod check;
 pub mod child;
+pub mod citation;
 pub mod claims;
 pub mod containers;
 pub mod disk;

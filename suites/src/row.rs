@@ -5,6 +5,7 @@
 //! A row is one test, or one for each place and share that it names.
 
 use crate::capability::Capability;
+use crate::citation::AskedFor;
 use crate::docs::doc_of;
 use crate::environment::Environment;
 use crate::outcome::Component;
@@ -53,6 +54,8 @@ pub(crate) struct Row {
     random: bool,
     /// The architectures whose releases the body says nothing about, whatever it proves.
     excluded: Option<ExcludedArchitectures>,
+    /// Whether the body guards what other tests rest on, and Kata does not ask for it.
+    guards: bool,
     /// A lying system call, in strace's syntax (`--inject`), that makes the body fail.
     pub(crate) finds: Option<&'static str>,
 }
@@ -96,6 +99,7 @@ impl Row {
             as_shipped: true,
             random: false,
             excluded: None,
+            guards: false,
             finds: None,
         }
     }
@@ -173,6 +177,12 @@ impl Row {
         self
     }
 
+    /// Marks a body that guards what other tests rest on, and that no place in Kata's source asks for.
+    pub(crate) const fn guards(mut self) -> Row {
+        self.guards = true;
+        self
+    }
+
     /// Sets a lie that the body must detect: a system call that does nothing but succeeds, or that fails.
     /// `/^rename:retval=0`, in the syntax of `strace --inject`.
     pub(crate) const fn finds(mut self, lie: &'static str) -> Row {
@@ -184,6 +194,7 @@ impl Row {
     /// id.
     pub(crate) fn test(&self, suite: Suite, module: &str, place: Place, share: Option<Share>) -> Test {
         let blames = self.blames.or(share.map(served_by)).unwrap_or(Component::Record);
+        let doc = doc_of(self.source, self.name);
         Test {
             id: test_id(&format!("{module}::{}", self.name)),
             name: self.name,
@@ -205,7 +216,8 @@ impl Row {
             reproducer: self.reproducer,
             random: self.random,
             excluded: self.excluded,
-            doc: doc_of(self.source, self.name),
+            asked_for: AskedFor::of(&doc, share, self.guards),
+            doc,
         }
     }
 }

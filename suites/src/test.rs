@@ -15,6 +15,7 @@
 
 use crate::capability::Capability;
 use crate::check::Check;
+use crate::citation::{AskedFor, Citation};
 use crate::environment::{Containers, Effort, Environment, EnvironmentSide, Machine, Pair, Site};
 use crate::outcome::Component;
 use crate::reproducer::Reproducer;
@@ -185,6 +186,8 @@ pub struct Test {
     pub random: bool,
     /// The architectures whose releases the test says nothing about, whatever it proves.
     pub excluded: Option<ExcludedArchitectures>,
+    /// Where Kata asks for what the test proves.
+    pub asked_for: AskedFor,
     /// The body's doc comment.
     pub doc: String,
 }
@@ -212,17 +215,10 @@ impl Test {
         paragraphs.collect::<Vec<_>>().join("\n")
     }
 
-    /// Returns the places in Kata's source that the documentation cites, each a file and a tag.
-    pub fn cited(&self) -> Vec<String> {
-        let words = self
-            .doc
-            .split_whitespace()
-            .map(|word| word.trim_start_matches(['(', '`']).trim_end_matches(['.', ',', ';', ':', ')', '`']));
-        let cites = |word: &&str| {
-            let (file, tag) = word.split_once('@').unwrap_or_default();
-            file.contains('.') && tag.starts_with(|c: char| c.is_ascii_digit())
-        };
-        words.filter(cites).map(str::to_owned).collect()
+    /// Returns the places in Kata's source that ask for what the test proves: those that its documentation cites, or
+    /// else those of its share.
+    pub fn cited(&self) -> &[Citation] {
+        self.asked_for.places()
     }
 
     /// Checks whether the test is given a guest that it shares with other tests.

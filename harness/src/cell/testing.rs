@@ -166,7 +166,10 @@ impl Testing {
                     component: blames.unwrap_or(planned.test.blames),
                     expected: planned.test.property(),
                     observed: message,
-                    asked_for: if asked_for.is_empty() { planned.test.cited() } else { asked_for },
+                    asked_for: match asked_for.is_empty() {
+                        true => planned.test.cited().iter().map(ToString::to_string).collect(),
+                        false => asked_for,
+                    },
                     grounds,
                     detail: *detail,
                     signature: String::new(),

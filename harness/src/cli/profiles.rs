@@ -1,4 +1,4 @@
-//! `kata-qualify profiles`: the profiles compared with Kata's source.
+//! `kata-qualify profiles`: the profiles and the citations of tests compared with Kata's source.
 
 use super::arguments::ProfilesArguments;
 use super::{Exit, UsageError};
@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use model::words::count;
 use std::io::Write as _;
 use std::time::Duration;
+use suites::catalogue::{self, Test};
 use upstream::{Checkout, CheckoutError};
 
 /// Prints the differences, one per line; exit code 1 if there are any.
@@ -15,20 +16,24 @@ pub(super) fn profiles(what: &ProfilesArguments) -> anyhow::Result<Exit> {
         CheckoutError::NoRepository { .. } => UsageError(format!("--against: {e}")).into(),
         other => anyhow::Error::from(other),
     })?;
-    let report = upstream::compare(&checkout).context("comparing the profiles with Kata's source")?;
+    let mut report = upstream::compare(&checkout).context("comparing the profiles with Kata's source")?;
+    let cited = catalogue::tests().iter().flat_map(Test::cited).map(|place| (place.tag(), place.file()));
+    upstream::look_up_citations(&checkout, cited, &mut report).context("looking up the files that tests cite")?;
     let mut out = std::io::stdout().lock();
     for difference in &report.differences {
         writeln!(out, "{difference}")?;
     }
     writeln!(
         out,
-        "{} releases and {} pre-releases read, {} values and {} changed functions and settings compared: {}",
+        "{} releases and {} pre-releases read, {} values and {} changed functions and settings compared, {} cited files \
+         looked up: {}",
         report.releases,
         report.pre_releases,
         report.values,
         report.changes,
+        report.citations,
         match report.differences.len() {
-            0 => "the profiles agree with Kata's source".to_owned(),
+            0 => "the profiles and citations agree with Kata's source".to_owned(),
             n => count(n, "difference"),
         }
     )?;

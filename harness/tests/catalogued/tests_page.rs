@@ -6,6 +6,7 @@ use crate::corpus::Fault;
 use serde::Serialize;
 use std::fmt::Write as _;
 use suites::catalogue::{Suite, Test};
+use suites::citation::AskedFor;
 
 /// The suites in running order, with their titles.
 const SUITES: [(Suite, &str); 4] = [
@@ -26,6 +27,8 @@ const INTRODUCTION: &str = "\
 A body that is tried on several shares, with several settings of virtiofsd, or under both runtimes counts as one test for each.
 The text of a test is the comment above its body; `kata-qualify explain TEST` prints it, with the profiles that the test applies to and what blocks it.
 *Faults* are those of `harness/tests/seeded/corpus` that must make one of these tests fail; [the list of faults](faults.md) says whether they did.
+*Kata* is the place in Kata's source that asks for it, a file and the tag at which it was read.
+*Kata, by the share* is where Kata gives containers their files by the share: it passes on what programs do with them, and they expect what they expect of any filesystem.
 Other proofs that a test can fail (system calls and guests that lie, in `suites`) are not listed.
 A test that has a guest also needs 1 GiB of memory and room for 256 processes.
 
@@ -90,10 +93,13 @@ fn entry(out: &mut String, body: &[&Test], faults: &[Fault]) {
     let needs = once(body.iter().flat_map(|test| test.needs).map(word));
     let needs = if needs.is_empty() { String::new() } else { format!("; needs: {}", needs.join(", ")) };
     let _ = writeln!(out, "- runs: {}; in {}{needs}", places.join(", "), spans(modules));
-    let cited = once(body.iter().flat_map(|test| test.cited()));
-    if !cited.is_empty() {
-        let _ = writeln!(out, "- Kata: {}", spans(cited.iter().map(String::as_str)));
-    }
+    let cited = once(body.iter().flat_map(|test| test.cited()).map(ToString::to_string));
+    let cited = spans(cited.iter().map(String::as_str));
+    let _ = match &test.asked_for {
+        AskedFor::Body(_) => writeln!(out, "- Kata: {cited}"),
+        AskedFor::Share(_) => writeln!(out, "- Kata, by the share: {cited}"),
+        AskedFor::Nowhere => writeln!(out, "- Kata: asks for it nowhere; other tests rest on it"),
+    };
     let faults = of_body(body, faults);
     if !faults.is_empty() {
         let _ = writeln!(out, "- faults: {}", faults.join(", "));

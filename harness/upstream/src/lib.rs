@@ -9,6 +9,7 @@
 //! Anything that is in no profile is caught only by the second check.
 //! Compared one by one in addition: the options of Kata's own guest kernel (`distros/profiles/kernel`), the
 //! requirements of Kata's own QEMU build, and the constants that the generators and the tests take from Kata's source.
+//! Files that are cited elsewhere are only looked up at their tags.
 //!
 //! Pre-releases (`3.2.0-rc0`) are not checked for their own sake: each lies between two releases that are read, no
 //! distribution ships one, and `main` has everything after the newest release.
@@ -19,6 +20,7 @@
 
 mod built;
 mod checkout;
+mod citations;
 mod compare;
 mod constants;
 mod go;
@@ -32,6 +34,7 @@ mod values;
 
 pub use built::compare_build;
 pub use checkout::{Checkout, CheckoutError};
+pub use citations::look_up_citations;
 pub use compare::{compare, compare_family};
 pub use constants::compare_constants;
 pub use readings::{Readings, ReadingsError};

@@ -13,14 +13,16 @@ pub struct Report {
     pub values: usize,
     /// Number of changes of functions and settings that were looked up in the readings.
     pub changes: usize,
-    /// Differences between the source and the profiles or readings.
+    /// Number of cited files that were looked up.
+    pub citations: usize,
+    /// Differences between the source and the profiles, readings or citations.
     pub differences: Vec<SourceDifference>,
 }
 
 /// Maximum length of a difference's line, in bytes, because the checkout's author decides the length of a value.
 const MAX_LINE: usize = 500;
 
-/// One difference between a profile and Kata's source.
+/// One difference from Kata's source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceDifference {
     /// The tag: `3.8.0`, `main`.

@@ -7,7 +7,9 @@ use model::profile::Family;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
-use upstream::{Checkout, CheckoutError, Readings, Report, compare_build, compare_constants, compare_family};
+use upstream::{
+    Checkout, CheckoutError, Readings, Report, compare_build, compare_constants, compare_family, look_up_citations,
+};
 
 const GENERATOR: &str = "src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs";
 const MAKEFILE: &str = "src/runtime-rs/Makefile";
@@ -537,6 +539,33 @@ fn terminal_control_characters_of_a_checkout_are_not_printed() {
         differences.iter().all(|line| line.len() < 600 && !line.contains(['\u{1b}', '\u{202e}'])),
         "{differences:?}"
     );
+}
+
+#[test]
+fn a_cited_file_that_is_not_at_its_tag_is_reported() {
+    let repository = Repository::as_expected();
+    let checkout = Checkout::open(repository.0.path(), Duration::from_secs(120)).unwrap();
+    let mut report = Report::default();
+    let cited = [
+        ("1.0.0", "src/old.rs"),
+        ("1.0.0", "src/moved.rs"),
+        ("2.1.0", "src/old.rs"),
+        ("2.1.0", "src/moved.rs"),
+        ("2.1.0", "src/moved.rs"),
+        ("2.1.0", "src"),
+        ("main", "src/moved.rs"),
+        ("9.0.0", "src/moved.rs"),
+    ];
+    let cited = cited.map(|(tag, file)| (tag.to_owned(), file));
+    look_up_citations(&checkout, cited, &mut report).unwrap();
+    assert_eq!(report.citations, 7);
+    let differences = [
+        "1.0.0 src/moved.rs: this file is cited, and is not there",
+        "2.1.0 src: this file is cited, and is not there",
+        "2.1.0 src/old.rs: this file is cited, and is not there",
+        "9.0.0 src/moved.rs: this file is cited, and is not there",
+    ];
+    assert_eq!(texts_of(&report), differences);
 }
 
 #[test]

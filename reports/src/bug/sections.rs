@@ -251,7 +251,7 @@ impl BugReport<'_> {
     fn sources(&self) -> Vec<String> {
         let failed = self.failed;
         let mut sources = failed.failure.asked_for.clone();
-        sources.extend(failed.test.cited());
+        sources.extend(failed.test.cited().iter().map(ToString::to_string));
         sources.retain(|source| !source.starts_with(source_of_other_runtime(failed.profile.runtime)));
         sources.sort();
         sources.dedup();

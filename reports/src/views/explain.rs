@@ -6,6 +6,7 @@ use model::profile::Profile;
 use model::verified::Verdict;
 use suites::capability::Capability;
 use suites::catalogue::{Place, Test};
+use suites::citation::AskedFor;
 use suites::reproducer::Reproducer;
 
 /// Describes a test: its documentation, the capabilities that it proves, the component that it blames and the tests
@@ -17,6 +18,7 @@ pub fn test(test: &Test) -> String {
     }
     let proves: Vec<&str> = test.proves.iter().map(|c| c.name()).collect();
     let mut rows = vec![("proves", or_nothing(proves.join(", "))), ("blames", test.blames.name().to_owned())];
+    rows.extend(asked_for(test).map(|text| ("asked for", text)));
     rows.extend(facts(test));
     rows.insert(rows.len() - 3, ("blocked by", or_nothing(test.blocked_by.join(", "))));
     out.push('\n');
@@ -69,6 +71,18 @@ pub fn capability(capability: Capability, catalogue: &[Test], profiles: &[Profil
         }
     }
     out
+}
+
+/// Returns where Kata asks for what a test proves, if the documentation does not say it.
+fn asked_for(test: &Test) -> Option<String> {
+    match &test.asked_for {
+        AskedFor::Body(_) => None,
+        AskedFor::Share(places) => {
+            let places: Vec<String> = places.iter().map(ToString::to_string).collect();
+            Some(format!("by its share: {}", places.join(", ")))
+        }
+        AskedFor::Nowhere => Some("nowhere: it guards what other tests rest on".to_owned()),
+    }
 }
 
 fn or_nothing(text: String) -> String {

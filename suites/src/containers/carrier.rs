@@ -24,7 +24,8 @@ pub(super) static ROWS: &[Row] = &[
 /// the control both are the host's.
 ///
 /// This proves that the container runs in a virtual machine: a Kata that fell back to the host's kernel would pass
-/// every other test.
+/// every other test. Each container of Kata runs in a virtual machine with a kernel of its own
+/// (docs/design/architecture/README.md@4.1.0).
 fn the_kernel_inside_is_the_runtimes(containers: &dyn Containers) -> Check {
     let facts = parse_facts(&containers.run(&Container::new(&["facts"]), &[])?)?;
     let host_boot = containers.read_host("/proc/sys/kernel/random/boot_id")?;
@@ -56,8 +57,9 @@ fn the_kernel_inside_is_the_runtimes(containers: &dyn Containers) -> Check {
 ///
 /// Apart from identifiers, paths and descriptors, `/proc/PID/cmdline` is compared word for word with the arguments that
 /// Kata passes according to the profile: this comparison justifies using the guests of the other suites in place of
-/// Kata's.
-/// A difference is an error of the profile, and the message has both sides: Kata generates its arguments by itself.
+/// Kata's. A difference is an error of the profile, and the message has both sides: Kata generates its arguments by
+/// itself. Kata starts the QEMU and the virtiofsd that its configuration names, with arguments of its own (`CreateVM`
+/// in src/runtime/virtcontainers/qemu.go@4.1.0, src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0).
 fn the_vmm_is_the_distros_with_the_profiles_arguments(containers: &dyn Containers) -> Check {
     let task = containers.start(&Container::new(&["stay"]).within(ContainerSandbox::Alone))?;
     let processes = containers.processes(task.id());

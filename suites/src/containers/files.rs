@@ -21,7 +21,8 @@ pub(super) static ROWS: &[Row] = &[
 
 /// Writing to a read-only root filesystem fails with EROFS, and reading it works.
 ///
-/// `readOnlyRootFilesystem` is a hardening that much software relies on.
+/// `readOnlyRootFilesystem` is a hardening that much software relies on. Kata's agent remounts such a root read-only
+/// (`finish_rootfs` in src/agent/rustjail/src/mount.rs@4.1.0).
 fn a_read_only_root_refuses_writing(containers: &dyn Containers) -> Check {
     let container = |command: &[&str]| Container { read_only: true, ..Container::new(command) };
     let refused = containers.run(&container(&["rewrite", "/etc/forbidden", "x"]), &[])?;
@@ -34,7 +35,9 @@ fn a_read_only_root_refuses_writing(containers: &dyn Containers) -> Check {
 
 /// Files go both ways through a bind mount: the container reads the host's, the host reads the container's.
 ///
-/// Volumes, secrets and configuration maps are bind mounts; under Kata each goes through virtio-fs.
+/// Volumes, secrets and configuration maps are bind mounts; under Kata each goes through virtio-fs. Kata shares the
+/// source with the guest (`ShareFile` in src/runtime/virtcontainers/fs_share_linux.go@4.1.0,
+/// src/runtime-rs/crates/resource/src/volume/share_fs_volume.rs@4.1.0).
 fn a_bind_mount_goes_both_ways(containers: &dyn Containers) -> Check {
     let folder = containers.folder()?;
     fs::write(folder.join("from-host"), "host").doing("writing on the host")?;
@@ -60,6 +63,7 @@ fn a_bind_mount_goes_both_ways(containers: &dyn Containers) -> Check {
 /// Owner, group and mode are the same on both sides of a bind mount, whichever side sets them.
 ///
 /// A volume's files belong to the user of the pod; a runtime that maps them all to root or nobody breaks databases.
+/// Kata's own test of a volume's group is tests/integration/kubernetes/k8s-empty-dirs.bats@4.1.0.
 fn ownership_is_the_same_on_both_sides(containers: &dyn Containers) -> Check {
     let folder = containers.folder()?;
     let theirs = folder.join("host-owned");
@@ -97,7 +101,8 @@ fn ownership_is_the_same_on_both_sides(containers: &dyn Containers) -> Check {
 
 /// Writing to a read-only bind mount fails with EROFS, and the host's file is unchanged.
 ///
-/// Secrets are mounted read-only; the refusal must not depend on the guest alone.
+/// Secrets are mounted read-only; the refusal must not depend on the guest alone. Kata's own test is
+/// tests/integration/kubernetes/k8s-file-volume.bats@4.1.0.
 fn a_read_only_bind_mount_refuses_writing(containers: &dyn Containers) -> Check {
     let folder = containers.folder()?;
     fs::write(folder.join("secret"), "as it was").doing("writing on the host")?;
@@ -113,6 +118,8 @@ fn a_read_only_bind_mount_refuses_writing(containers: &dyn Containers) -> Check 
 /// A tmpfs mount is memory of the size asked for: it can be written, is a tmpfs, and fills up.
 ///
 /// `emptyDir` with `medium: Memory` and `/dev/shm` are tmpfs; without its limit one container eats the pod's memory.
+/// Kata's agent mounts it with the options of the specification (`mount_from` in
+/// src/agent/rustjail/src/mount.rs@4.1.0).
 fn a_tmpfs_has_its_size(containers: &dyn Containers) -> Check {
     let container = |command: &[&str]| {
         Container::new(command).with(ContainerMount::Tmpfs { to: "/mnt/memory".to_owned(), kib: 4096 })
@@ -127,7 +134,9 @@ fn a_tmpfs_has_its_size(containers: &dyn Containers) -> Check {
 
 /// The root filesystems of two containers are separate: a file that one writes is not seen by the other.
 ///
-/// Both come from the same image and, under Kata, through the same share.
+/// Both come from the same image and, under Kata, through the same share. Kata gives each container a directory of its
+/// own in it (`ShareRootFilesystem` in src/runtime/virtcontainers/fs_share_linux.go@4.1.0,
+/// src/runtime-rs/crates/resource/src/rootfs/share_fs_rootfs.rs@4.1.0).
 fn root_filesystems_are_apart(containers: &dyn Containers) -> Check {
     let first = containers.start(&Container::new(&["stay"]))?;
     let second = containers.start(&Container::new(&["stay"]))?;

@@ -29,7 +29,8 @@ pub(super) static ROWS: &[Row] = &[
 /// `kata-runtime check`, or `kata-ctl check`, finds this machine fit for Kata; its network checks are switched off.
 ///
 /// The host suite applies the same rules whether or not Kata is installed; this test shows the verdict of Kata's own
-/// tool.
+/// tool. Its rules are in src/runtime/cmd/kata-runtime/kata-check_amd64.go@4.1.0 and
+/// src/tools/kata-ctl/src/arch/x86_64/mod.rs@4.1.0.
 fn katas_own_check_accepts_the_host(containers: &dyn Containers) -> Check {
     let finished = containers.run_katas_check()?;
     ensure!(finished.code == 0, "Kata's own check of the host: {}", finished.summary());
@@ -40,7 +41,8 @@ fn katas_own_check_accepts_the_host(containers: &dyn Containers) -> Check {
 /// this initrd and the release's kernel.
 ///
 /// The harness makes the initrd of the other tests; this one has the distro's init, udev and modules up to the moment
-/// when Kata's agent takes over as process 1.
+/// when Kata's agent takes over as process 1. Kata's osbuilder makes initrds with a distro's dracut, too
+/// (tools/osbuilder/README.md@4.1.0).
 fn an_initrd_of_the_distros_tool_boots(containers: &dyn Containers) -> Check {
     let finished = containers.run_with(GuestFiles::DistrosInitrd, &Container::new(&["facts"]))?;
     let facts = parse_facts(&finished)?;
@@ -52,7 +54,8 @@ fn an_initrd_of_the_distros_tool_boots(containers: &dyn Containers) -> Check {
 /// A container runs in a guest of Kata's own kernel and initrd, under the distro's VMM: the kernel that it sees is the
 /// one in the given file.
 ///
-/// This smoke test distinguishes a fault of the distro's kernel from one of its VMM.
+/// This smoke test distinguishes a fault of the distro's kernel from one of its VMM. Kata builds that kernel with
+/// tools/packaging/kernel/build-kernel.sh@4.1.0.
 fn a_guest_runs_katas_own_kernel(containers: &dyn Containers) -> Check {
     let finished = containers.run_with(GuestFiles::Katas, &Container::new(&["facts"]))?;
     let facts = parse_facts(&finished)?;

@@ -31,7 +31,8 @@ pub(super) static ROWS: &[Row] = &[
 /// Three containers of one pod share its sandbox: one virtual machine under Kata, one set of namespaces under runc.
 ///
 /// The pod is described by CRI's annotations, as kubelet has containerd describe it; its containers share one host name
-/// and one network, and each has its own files.
+/// and one network, and each has its own files. The shim creates a sandbox for the first container only, and the others
+/// in it (`create` in src/runtime/pkg/containerd-shim-v2/create.go@4.1.0).
 fn a_pod_shares_one_sandbox(containers: &dyn Containers) -> Check {
     let pod = Container { hostname: Some("kq-pod".to_owned()), ..Container::pod() };
     let pod = containers.start(&pod)?;
@@ -182,7 +183,8 @@ fn a_paused_container_stands_still(containers: &dyn Containers) -> Check {
 ///
 /// No process, mount, control group, directory or record of containerd's may stay, because a node lives for months.
 /// Empty control groups of Kata's Go runtime are noted and do not count as a failure of the distro (Kata's issues 6422
-/// and 11815).
+/// and 11815). Kata's own test compares mounts and processes, too (`check_mounts` in
+/// tests/stability/soak_parallel_rm.sh@4.1.0).
 fn nothing_stays_behind(containers: &dyn Containers) -> Check {
     let rounds = match containers.runtime() {
         ContainerRuntime::Runc => 20,
@@ -227,8 +229,8 @@ pub(super) fn no_trace_remains(
 /// If the process that runs a container is killed (QEMU under Kata, the container's first process under runc),
 /// everything else that belongs to the container goes away.
 ///
-/// From Kata's own TestKilledVmmCleanup (tests/integration/cri-containerd/integration-tests.sh): containerd must be
-/// told that the container has ended, and virtiofsd, shim, mounts and control groups must not stay.
+/// From Kata's own test (`TestKilledVmmCleanup` in tests/integration/cri-containerd/integration-tests.sh@4.1.0):
+/// containerd must be told that the container has ended, and virtiofsd, shim, mounts and control groups must not stay.
 fn killing_what_carries_it_cleans_up(containers: &dyn Containers) -> Check {
     let before = containers.traces();
     let mut task = containers.start(&Container::new(&["stay"]).within(ContainerSandbox::Alone))?;

@@ -24,7 +24,7 @@ pub(super) static ROWS: &[Row] = &[
 /// A limit on processes is seen inside and in force: a container limited to 12 cannot have 30.
 ///
 /// Without it one container's fork bomb takes its whole pod down. Kata passes no such limit on, so this is a control
-/// only.
+/// only. Kata takes the limit away in `constrainGRPCSpec` in src/runtime/virtcontainers/kata_agent.go@3.30.0.
 fn the_limit_on_processes_holds(containers: &dyn Containers) -> Check {
     let limits = ContainerLimits { pids: Some(12), ..ContainerLimits::default() };
     let limited = |command: &[&str]| Container { limits, ..Container::new(command) };
@@ -38,7 +38,8 @@ fn the_limit_on_processes_holds(containers: &dyn Containers) -> Check {
 
 /// A limit on memory is seen inside.
 ///
-/// Language runtimes size their heaps by this limit; under Kata it comes from the control group in the guest.
+/// Language runtimes size their heaps by this limit; under Kata it comes from the control group in the guest. The agent
+/// sets it (`set_memory_resources` in src/agent/rustjail/src/cgroups/fs/mod.rs@4.1.0).
 fn the_limit_on_memory_is_seen_inside(containers: &dyn Containers) -> Check {
     let bytes = 96 << 20;
     let limits = ContainerLimits { memory: Some(bytes), ..ContainerLimits::default() };
@@ -53,7 +54,8 @@ fn the_limit_on_memory_is_seen_inside(containers: &dyn Containers) -> Check {
 
 /// A limit on CPU time is seen inside, as the same share of a CPU.
 ///
-/// Go and Java choose their number of threads by it.
+/// Go and Java choose their number of threads by it. The agent sets it (`set_cpu_resources` in
+/// src/agent/rustjail/src/cgroups/fs/mod.rs@4.1.0).
 fn the_limit_on_cpu_time_is_seen_inside(containers: &dyn Containers) -> Check {
     let limits = ContainerLimits { cpu_millis: Some(500), ..ContainerLimits::default() };
     let facts = parse_facts(&containers.run(&Container { limits, ..Container::new(&["facts"]) }, &[])?)?;
@@ -76,7 +78,8 @@ pub(super) fn quota_and_period(facts: &ProbeFacts) -> Result<(u64, u64), Stop> {
 /// OOM event.
 ///
 /// `OOMKilled` in a pod's status comes from this event; under Kata the agent has to notice it in the guest and the shim
-/// has to pass it on.
+/// has to pass it on. That is `get_oom_event` in src/agent/src/rpc.rs@4.1.0, and Kata's own test is
+/// tests/integration/kubernetes/k8s-oom.bats@4.1.0.
 fn running_out_of_memory_is_reported(containers: &dyn Containers) -> Check {
     let limits = ContainerLimits { memory: Some(48 << 20), ..ContainerLimits::default() };
     let mut task = containers.start(&Container { limits, ..Container::new(&["eat", "256"]) })?;

@@ -20,7 +20,9 @@ pub(super) static ROWS: &[Row] = &[
 /// A container in a ready-made network namespace has its interface, is reached from the host, and reaches the host.
 ///
 /// CNI makes the namespace before the runtime starts; Kata takes its interface over with a tap device, vhost-net and
-/// traffic control (`sch_ingress`, `cls_u32`, `act_mirred`) on the host's kernel.
+/// traffic control (`sch_ingress`, `cls_u32`, `act_mirred`) on the host's kernel. That is `setupTCFiltering` in
+/// src/runtime/virtcontainers/network_linux.go@4.1.0 and
+/// src/runtime-rs/crates/resource/src/network/network_model/tc_filter_model.rs@4.1.0.
 fn a_ready_made_network_carries_both_ways(containers: &dyn Containers) -> Check {
     let network = containers.network()?;
     let within = |command: &[&str]| Container {
@@ -37,7 +39,8 @@ fn a_ready_made_network_carries_both_ways(containers: &dyn Containers) -> Check 
 
 /// A container without a network has no interface but `lo`.
 ///
-/// An isolated pod must have no network; Kata must not add an interface that was not there.
+/// An isolated pod must have no network; Kata must not add an interface that was not there. Kata adds only interfaces
+/// that it finds in the namespace (`addAllEndpoints` in src/runtime/virtcontainers/network_linux.go@4.1.0).
 fn without_a_network_there_is_only_lo(containers: &dyn Containers) -> Check {
     let facts = parse_facts(&containers.run(&Container::new(&["facts"]), &[])?)?;
     // The kernel's own tunnels appear in every namespace where their modules are loaded.

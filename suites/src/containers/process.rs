@@ -39,7 +39,8 @@ const STREAM: usize = 1 << 20;
 /// A container started the plain way from an imported image runs, and its root filesystem can be written and read.
 ///
 /// This is the first thing that anybody tries (`ctr run`): containerd's own snapshotter provides the root filesystem,
-/// the runtime mounts it, and under Kata virtio-fs carries it into the guest.
+/// the runtime mounts it, and under Kata virtio-fs carries it into the guest. Kata's documents start their first
+/// container this way (docs/how-to/containerd-kata.md@4.1.0).
 fn an_image_runs_from_its_snapshot(containers: &dyn Containers) -> Check {
     let read = containers.run_image(&["rewrite", "/etc/greeting", "kata-qualify"])?;
     ensure!(
@@ -52,7 +53,8 @@ fn an_image_runs_from_its_snapshot(containers: &dyn Containers) -> Check {
 
 /// The image's own settings are in force: its environment and working directory.
 ///
-/// They are the contract between the person who builds an image and the person who runs it.
+/// They are the contract between the person who builds an image and the person who runs it. containerd writes them into
+/// the specification, and the agent applies them (`do_init_child` in src/agent/rustjail/src/container.rs@4.1.0).
 fn an_image_brings_its_settings(containers: &dyn Containers) -> Check {
     let facts = parse_facts(&containers.run_image(&["facts"])?)?;
     let variable = facts.environment.get("KATA_QUALIFY_IMAGE").map(String::as_str);
@@ -64,7 +66,7 @@ fn an_image_brings_its_settings(containers: &dyn Containers) -> Check {
 /// A container runs as the user and the group that its image names.
 ///
 /// Images name a user so that their program does not run as root; a runtime that ignores it gives the program more
-/// rights.
+/// rights. The agent changes to it (`setid` in src/agent/rustjail/src/container.rs@4.1.0).
 fn an_image_brings_its_user(containers: &dyn Containers) -> Check {
     let facts = parse_facts(&containers.run_image_with_user(&["facts"])?)?;
     let (user, group) = IMAGE_USER;
@@ -79,7 +81,9 @@ fn an_image_brings_its_user(containers: &dyn Containers) -> Check {
 
 /// Exit codes are reported unchanged, 0 and 255 included.
 ///
-/// Kubernetes uses them to decide whether a job has succeeded and whether a container is to be restarted.
+/// Kubernetes uses them to decide whether a job has succeeded and whether a container is to be restarted. The agent
+/// answers with the code (`do_wait_process` in src/agent/src/rpc.rs@4.1.0), and the shim publishes it
+/// (src/runtime/pkg/containerd-shim-v2/wait.go@4.1.0).
 fn exit_codes_are_told(containers: &dyn Containers) -> Check {
     for code in [0, 7, 255] {
         let finished = containers.run(&Container::new(&["exit", &code.to_string()]), &[])?;
@@ -90,7 +94,8 @@ fn exit_codes_are_told(containers: &dyn Containers) -> Check {
 
 /// A program that does not exist is refused with an error, and not reported as if it had run.
 ///
-/// Under Kata the agent in the guest notices this, and the refusal has to come all the way back.
+/// Under Kata the agent in the guest notices this, and the refusal has to come all the way back. The agent looks for
+/// the program before it runs it (`find_file` in src/agent/rustjail/src/container.rs@4.1.0).
 fn a_missing_program_is_refused(containers: &dyn Containers) -> Check {
     let task = containers.start(&Container::new(&["stay"]))?;
     // `!` tells the engine that the word is a program of its own and not a command for the probe.
@@ -109,7 +114,8 @@ fn a_missing_program_is_refused(containers: &dyn Containers) -> Check {
 /// 1 MiB sent to standard input comes back from standard output whole and unchanged.
 ///
 /// Kata carries the streams over vsock in pieces; this test detects a piece that is lost or repeated at the end of a
-/// buffer.
+/// buffer. The shim copies it to the agent (`ioCopy` in src/runtime/pkg/containerd-shim-v2/stream.go@4.1.0,
+/// `do_write_stream` in src/agent/src/rpc.rs@4.1.0).
 fn standard_input_arrives_whole(containers: &dyn Containers) -> Check {
     let sent = pattern(STREAM);
     let finished = containers.run(&Container::new(&["cat", &STREAM.to_string()]), &sent)?;
@@ -119,7 +125,9 @@ fn standard_input_arrives_whole(containers: &dyn Containers) -> Check {
 
 /// 1 MiB each on standard output and standard error arrive whole, and not mixed with each other.
 ///
-/// A process may end while its last output is still on its way: that output must not be cut off.
+/// A process may end while its last output is still on its way: that output must not be cut off. The shim reads each
+/// until the agent reports its end (`ioCopy` in src/runtime/pkg/containerd-shim-v2/stream.go@4.1.0, `do_read_stream` in
+/// src/agent/src/rpc.rs@4.1.0).
 fn standard_output_and_error_arrive_whole(containers: &dyn Containers) -> Check {
     let finished = containers.run(&Container::new(&["flood", &STREAM.to_string()]), &[])?;
     ensure!(finished.code == 0, "the writer ended with {}", finished.code);
@@ -132,7 +140,8 @@ fn standard_output_and_error_arrive_whole(containers: &dyn Containers) -> Check 
 /// Environment variables arrive unchanged: with spaces, quotes, an equals sign, UTF-8, an empty value, and a value of
 /// 32 KiB.
 ///
-/// Configuration and service addresses reach containers this way.
+/// Configuration and service addresses reach containers this way. Kata's own test is
+/// tests/integration/kubernetes/k8s-env.bats@4.1.0.
 fn environment_variables_arrive(containers: &dyn Containers) -> Check {
     let long = "x".repeat(32 << 10);
     let wanted = [
@@ -154,7 +163,8 @@ fn environment_variables_arrive(containers: &dyn Containers) -> Check {
 
 /// The process starts in the requested working directory.
 ///
-/// Images rely on it (`WORKDIR`); under Kata the agent changes to it in the guest.
+/// Images rely on it (`WORKDIR`); under Kata the agent changes to it in the guest. That is `do_init_child` in
+/// src/agent/rustjail/src/container.rs@4.1.0.
 fn the_working_directory_is_the_one_asked_for(containers: &dyn Containers) -> Check {
     let container = Container { folder: "/srv/deep/folder".to_owned(), ..Container::new(&["facts"]) };
     let facts = parse_facts(&containers.run(&container, &[])?)?;
@@ -164,7 +174,9 @@ fn the_working_directory_is_the_one_asked_for(containers: &dyn Containers) -> Ch
 
 /// The process has the requested user, group and supplementary groups, and no other group.
 ///
-/// `runAsUser`, `fsGroup` and `supplementalGroups` of a pod end up as these ids.
+/// `runAsUser`, `fsGroup` and `supplementalGroups` of a pod end up as these ids. The agent sets them (`setid` in
+/// src/agent/rustjail/src/container.rs@4.1.0); Kata's own test is
+/// tests/integration/kubernetes/k8s-security-context.bats@4.1.0.
 fn user_and_groups_are_the_ones_asked_for(containers: &dyn Containers) -> Check {
     let container = Container { user: 1000, group: 1001, groups: vec![2001, 2002], ..Container::new(&["facts"]) };
     let facts = parse_facts(&containers.run(&container, &[])?)?;
@@ -176,7 +188,8 @@ fn user_and_groups_are_the_ones_asked_for(containers: &dyn Containers) -> Check 
 
 /// The first process has id 1 in a PID namespace of its own.
 ///
-/// The signals that reach the process and the reaping of orphans depend on this.
+/// The signals that reach the process and the reaping of orphans depend on this. The agent makes that namespace in the
+/// guest (`get_pid_namespace` in src/agent/rustjail/src/container.rs@4.1.0).
 fn the_first_process_has_id_1(containers: &dyn Containers) -> Check {
     let facts = parse_facts(&containers.run(&Container::new(&["facts"]), &[])?)?;
     ensure!(facts.pid == 1, "the container's first process has the id {}", facts.pid);
@@ -185,7 +198,9 @@ fn the_first_process_has_id_1(containers: &dyn Containers) -> Check {
 
 /// Further processes run in a running container, see its files, and their exit codes and streams come back.
 ///
-/// `kubectl exec` and exec probes work this way; Kata's shim multiplexes them over one connection to the agent.
+/// `kubectl exec` and exec probes work this way; Kata's shim multiplexes them over one connection to the agent. That is
+/// `do_exec_process` in src/agent/src/rpc.rs@4.1.0; Kata's own test is
+/// tests/integration/kubernetes/k8s-exec.bats@4.1.0.
 fn further_processes_run_in_a_container(containers: &dyn Containers) -> Check {
     let task = containers.start(&Container::new(&["stay"]))?;
     let written = task.exec(&["rewrite", "/tmp/from-exec", "here"], &[])?;
@@ -201,7 +216,8 @@ fn further_processes_run_in_a_container(containers: &dyn Containers) -> Check {
 
 /// Signals reach the container's first process, which may handle them: SIGUSR1, then SIGTERM.
 ///
-/// Graceful termination of a pod is a SIGTERM that the process handles.
+/// Graceful termination of a pod is a SIGTERM that the process handles. Kata's own test is
+/// tests/integration/kubernetes/k8s-graceful-termination.bats@4.1.0.
 fn signals_reach_the_process(containers: &dyn Containers) -> Check {
     let mut task = containers.start(&Container::new(&["handle"]))?;
     task.signal(10)?;
@@ -215,7 +231,7 @@ fn signals_reach_the_process(containers: &dyn Containers) -> Check {
 
 /// A process that ignores SIGTERM is ended by SIGKILL, which is reported as 137.
 ///
-/// A pod's grace period ends with SIGKILL.
+/// A pod's grace period ends with SIGKILL. The agent sends both (`do_signal_process` in src/agent/src/rpc.rs@4.1.0).
 fn sigkill_ends_what_ignores_sigterm(containers: &dyn Containers) -> Check {
     let mut task = containers.start(&Container::new(&["defy"]))?;
     task.signal(15)?;
@@ -241,7 +257,8 @@ pub(super) fn was_killed(containers: &dyn Containers, code: i32) -> bool {
 
 /// The container has the requested host name.
 ///
-/// A pod's name is its host name; peers of a StatefulSet find each other by it.
+/// A pod's name is its host name; peers of a StatefulSet find each other by it. The agent sets it (`do_init_child` in
+/// src/agent/rustjail/src/container.rs@4.1.0); Kata's own test is tests/integration/kubernetes/k8s-hostname.bats@4.1.0.
 fn the_hostname_is_the_one_asked_for(containers: &dyn Containers) -> Check {
     let container = Container { hostname: Some("kata-qualify-host".to_owned()), ..Container::new(&["facts"]) };
     let facts = parse_facts(&containers.run(&container.within(ContainerSandbox::Alone), &[])?)?;
@@ -252,6 +269,8 @@ fn the_hostname_is_the_one_asked_for(containers: &dyn Containers) -> Check {
 /// A system call that the container's seccomp profile denies fails with EPERM, and others go on working.
 ///
 /// Kata applies the profile inside the guest, by the guest kernel's seccomp, unless its configuration disables that.
+/// That is `init_seccomp` in src/agent/rustjail/src/seccomp.rs@4.1.0; Kata's own test is
+/// tests/integration/kubernetes/k8s-seccomp.bats@4.1.0.
 fn seccomp_denies_what_the_profile_denies(containers: &dyn Containers) -> Check {
     let free = containers.run(&Container::new(&["mkdir", "/tmp/free"]), &[])?;
     ensure!(free.code == 0, "without a profile mkdir works: {}", free.summary());

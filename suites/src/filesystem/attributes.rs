@@ -45,8 +45,9 @@ fn set(path: &Path, name: &str, value: &[u8]) -> Result<(), Stop> {
 /// The value of a user attribute may be any bytes, on files and directories, and survives a rename; it may also be
 /// empty, except over 9p, whose protocol removes an attribute by setting an empty value.
 ///
-/// overlayfs in a guest needs attributes on the share for its upper layer (Kata, how-to-run-docker-with-kata), and file
-/// capabilities are attributes; Kata passes `--xattr` only on request.
+/// overlayfs in a guest needs attributes on the share for its upper layer
+/// (docs/how-to/how-to-run-docker-with-kata.md@4.1.0), and file capabilities are attributes; Kata passes `--xattr` only
+/// on request.
 fn attributes_round_trip(site: &Site) -> Check {
     let (file, directory) = (site.file("file", "x")?, site.directory("directory")?);
     for path in [&file, &directory] {

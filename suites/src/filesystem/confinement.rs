@@ -120,7 +120,8 @@ fn try_everything(pair: &mut Pair<'_>, outside: &Outside, name: &str, what: &str
 /// reads, writes or changes the host's file.
 ///
 /// The guest is untrusted, which is why it is a VM; a server that follows links on the host gives it access to the
-/// node, as QEMU's 9p server did (CVE-2016-9602).
+/// node, as QEMU's 9p server did (CVE-2016-9602). Kata's threat model relies on the daemon for this
+/// (docs/threat-model/threat-model.md@4.1.0).
 fn symlinks_of_the_host_do_not_lead_out(pair: &mut Pair<'_>) -> Check {
     let outside = Outside::of(pair)?;
     symlink(outside.secret(), pair.on_host("absolute")).doing("the host, making an absolute symlink")?;
@@ -142,7 +143,7 @@ fn symlinks_of_the_host_do_not_lead_out(pair: &mut Pair<'_>) -> Check {
 /// links files below them.
 ///
 /// A container can choose these links freely; the daemon must use openat(2) with O_NOFOLLOW or O_PATH and its own
-/// namespace, never paths.
+/// namespace, never paths. Kata's threat model relies on the daemon for this (docs/threat-model/threat-model.md@4.1.0).
 fn symlinks_of_the_guest_do_not_lead_out(pair: &mut Pair<'_>) -> Check {
     let outside = Outside::of(pair)?;
     let targets = [
@@ -178,7 +179,8 @@ fn symlinks_of_the_guest_do_not_lead_out(pair: &mut Pair<'_>) -> Check {
 /// made there.
 ///
 /// FUSE and 9p requests name a parent and an entry, and the guest itself resolves `..` at the root; a server that
-/// resolved it would leave its directory.
+/// resolved it would leave its directory. Kata's threat model relies on the daemon for this
+/// (docs/threat-model/threat-model.md@4.1.0).
 fn dot_dot_does_not_lead_out(pair: &mut Pair<'_>) -> Check {
     let outside = Outside::of(pair)?;
     let climb: PathBuf = std::iter::repeat_n("..", 40).collect();

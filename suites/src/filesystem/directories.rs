@@ -25,7 +25,7 @@ pub(super) static ROWS: &[Row] = &[
 /// with the right type.
 ///
 /// A listing of this size needs many READDIR requests with offsets between them; mail spools and package caches have
-/// such directories, and as late as version 1.14 virtiofsd fixed its directory cookies (Kata 4.1.0 release notes).
+/// such directories, and as late as version 1.14 virtiofsd fixed its directory cookies (docs/releases/4.1.0.md@4.1.0).
 fn ten_thousand_entries_are_listed_once(site: &Site) -> Check {
     let count = site.effort.of(10_000, 100_000);
     make_empty_files(&site.dir, count)?;

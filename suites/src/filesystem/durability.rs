@@ -172,7 +172,8 @@ fn until_synced(deadline: Duration, rounds: u64, mut ask: impl FnMut() -> Result
 ///
 /// A volume that Kata gives a guest as a disk (`virtio-blk`, block volumes and snapshotters) outlives guests that are
 /// killed; the second guest's kernel replays the filesystem's journal as on a node. If a block is lost, QEMU or the
-/// guest's kernel has acknowledged it too early.
+/// guest's kernel has acknowledged it too early. The agent mounts it in the guest (`handle_block_storage` in
+/// src/agent/src/storage/block_handler.rs@4.1.0).
 fn random_writes_to_a_disk_survive_killing_the_vmm(env: &dyn EnvironmentSide) -> Check {
     let effort = env.claims().effort;
     let (disk, seed) = (ext4_disk(env)?, effort.seed);

@@ -84,7 +84,8 @@ fn record_locks_exclude_by_range(site: &Site) -> Check {
 /// A thread that waits for a lock gets it when the holder releases it, and not before.
 ///
 /// The guest's kernel must wake the thread; with remote locks, a daemon with a single thread (Kata's
-/// `--thread-pool-size=1`) would wait for itself for ever.
+/// `--thread-pool-size=1`) would wait for itself for ever. The setting is `DEFVIRTIOFSEXTRAARGS` in
+/// src/runtime/Makefile@4.1.0 and src/runtime-rs/Makefile@4.1.0.
 fn a_waiting_lock_is_granted(site: &Site) -> Check {
     let (one, two) = (open(site)?, open(site)?);
     flock(&one, FlockOperation::NonBlockingLockExclusive).doing("taking an exclusive flock")?;

@@ -34,8 +34,8 @@ pub(super) fn blockers(share: Share) -> Vec<TestId> {
 /// The share is mounted where the guest expects it, with its own filesystem type, and a file can be written and read
 /// back.
 ///
-/// Kata's agent mounts `kataShared` before any container exists (`src/agent/src/storage`), so without this no pod
-/// starts.
+/// Kata's agent mounts `kataShared` before any container exists (`VirtioFsHandler` in
+/// src/agent/src/storage/fs_handler.rs@4.1.0), so without this no pod starts.
 fn mounts_in_the_guest(site: &Site) -> Check {
     if let Some(share) = site.share {
         let table = fs::read("/proc/self/mountinfo").map_err(|e| Stop::error(format!("reading mountinfo: {e}")))?;

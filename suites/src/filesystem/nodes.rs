@@ -54,7 +54,8 @@ fn fifos_pass_bytes(site: &Site) -> Check {
 /// A Unix socket bound on the share accepts connections by its path and passes bytes both ways; a second bind fails
 /// with EADDRINUSE.
 ///
-/// PostgreSQL, MySQL and container engines put their sockets on volumes shared between a pod's containers.
+/// PostgreSQL, MySQL and container engines put their sockets on volumes shared between a pod's containers. Kata's own
+/// test is tests/integration/kubernetes/k8s-uds-shared-volume.bats@4.1.0.
 fn unix_sockets_connect(site: &Site) -> Check {
     // A socket's address has 108 bytes, and a test's directory may be longer.
     let short = format!("/proc/self/fd/{}", {
@@ -83,7 +84,8 @@ fn unix_sockets_connect(site: &Site) -> Check {
 /// Character and block device nodes can be made and keep their major and minor numbers, also large ones.
 ///
 /// Image layers may contain device nodes, and overlayfs marks deleted files with the character device 0:0; the daemon
-/// needs CAP_MKNOD on the host.
+/// needs CAP_MKNOD on the host. Kata's agent makes a container's nodes on its root filesystem (`mknod_dev` in
+/// src/agent/rustjail/src/mount.rs@4.1.0).
 fn device_nodes_keep_their_numbers(site: &Site) -> Check {
     let cases = [
         ("null", FileType::CharacterDevice, 1, 3),

@@ -284,7 +284,8 @@ fn sticky_directories_guard_other_users_files(site: &Site) -> Check {
 /// In a setgid directory new files and directories get the directory's group, and new directories the bit as well.
 ///
 /// Kubernetes' fsGroup sets exactly this on volumes, so that a pod's users share them; the daemon creates files as the
-/// caller, and must leave the group to the filesystem.
+/// caller, and must leave the group to the filesystem. Kata's own test of fsGroup is
+/// tests/integration/kubernetes/k8s-empty-dirs.bats@4.1.0.
 fn setgid_directories_pass_on_their_group(site: &Site) -> Check {
     let directory = site.directory("group")?;
     chown(&directory, None, Some(4321)).doing("chown of the directory's group")?;

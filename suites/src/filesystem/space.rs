@@ -20,7 +20,8 @@ pub(super) static ROWS: &[Row] =
 /// directory as for a file in it.
 ///
 /// df, databases and package managers in a container refuse to work if the share reports no space; with submounts
-/// (`--announce-submounts`) each one must report its own.
+/// (`--announce-submounts`) each one must report its own. Both runtimes ship that flag (`DEFVIRTIOFSEXTRAARGS` in
+/// src/runtime/Makefile@4.1.0 and src/runtime-rs/Makefile@4.1.0).
 fn statfs_is_plausible(site: &Site) -> Check {
     let file = site.file("file", "x")?;
     let (directory, inside) =

@@ -83,7 +83,7 @@ fn times_keep_nanoseconds(site: &Site) -> Check {
 /// agree.
 ///
 /// make, editors and Kata's agent (its watchable mounts poll mtime instead of using inotify) have no other way to
-/// detect a change.
+/// detect a change. That is `update_target` in src/agent/src/watcher.rs@4.1.0.
 fn writes_advance_mtime_and_ctime(site: &Site) -> Check {
     let path = site.file("file", "x")?;
     let mut file = OpenOptions::new().append(true).open(&path).doing("opening the file")?;

@@ -37,6 +37,7 @@ pub(super) static ROWS: &[Row] = &[
 /// contents.
 ///
 /// This is what the share is for: logs, results and volumes of a pod are read on the node by kubelet and other pods.
+/// Kata's own test is tests/integration/kubernetes/k8s-volume.bats@4.1.0.
 fn host_sees_what_the_guest_writes(pair: &mut Pair<'_>) -> Check {
     pair.guest_writes("file", b"hello from the guest", false)?;
     pair.host_comes_to_read("file", b"hello from the guest", "a small file")?;
@@ -58,7 +59,8 @@ fn host_sees_what_the_guest_writes(pair: &mut Pair<'_>) -> Check {
 /// found missing.
 ///
 /// kubelet and containerd prepare root filesystems, secrets and volumes on the node after the guest has started; a
-/// guest that remembers too long that a name is missing does not see them.
+/// guest that remembers too long that a name is missing does not see them. Kata shares such a volume while the guest
+/// runs (`ShareFile` in src/runtime/virtcontainers/fs_share_linux.go@4.1.0).
 fn guest_sees_what_the_host_writes(pair: &mut Pair<'_>) -> Check {
     let before = pair.guest_stats("file")?;
     ensure!(before == Err("ENOENT".to_owned()), "before the host wrote: expected ENOENT in the guest, saw {before:?}");
@@ -148,7 +150,9 @@ fn guest_sees_a_file_that_the_host_replaces(pair: &mut Pair<'_>) -> Check {
 
 /// When the host swaps a symlink to a directory for another by rename, the guest eventually reads through the new one.
 ///
-/// kubelet updates ConfigMaps and Secrets this way (`..data`), and Kata shares them with the pod.
+/// kubelet updates ConfigMaps and Secrets this way (`..data`), and Kata shares them with the pod. Kata's own tests are
+/// tests/integration/kubernetes/k8s-configmap.bats@4.1.0 and
+/// tests/integration/kubernetes/k8s-credentials-secrets.bats@4.1.0.
 fn guest_sees_a_swapped_symlink(pair: &mut Pair<'_>) -> Check {
     for version in ["one", "two"] {
         fs::create_dir(pair.on_host(version)).doing("the host, making a version")?;
@@ -320,7 +324,8 @@ fn host_sees_mapped_writes_of_the_guest(pair: &mut Pair<'_>) -> Check {
 /// While the guest renames new versions over a name, the host never finds the name missing or half a version.
 ///
 /// kubelet reads files that a pod publishes (termination messages, metrics) while they change; a rename must be one
-/// step on the host, not a copy.
+/// step on the host, not a copy. Kata's own test of termination messages is
+/// tests/integration/kubernetes/k8s-termination-log.bats@4.1.0.
 fn host_reads_whole_versions_while_the_guest_renames(pair: &mut Pair<'_>) -> Check {
     let size = 5_000;
     pair.guest_writes("target", &vec![b'a'; size], true)?;

@@ -36,7 +36,8 @@ const CONTROLLERS: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
 
 /// The host's cgroups, version 1 or 2, have the controllers that limit a sandbox; the version is noted.
 ///
-/// Kata handles both versions on the host and puts VMM, daemon and helpers of a pod under one cgroup.
+/// Kata handles both versions on the host and puts VMM, daemon and helpers of a pod under one cgroup. That is
+/// `NewSandboxResourceController` in src/runtime/pkg/resourcecontrol/cgroups.go@4.1.0.
 fn cgroups_have_the_controllers_of_sandboxes(env: &dyn EnvironmentSide) -> Check {
     if let Ok(unified) = env.read("/sys/fs/cgroup/cgroup.controllers") {
         env.note("cgroup version 2".to_owned());

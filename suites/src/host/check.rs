@@ -22,8 +22,8 @@ pub(super) static ROWS: &[Row] = &[
 /// The requirements of `kata-runtime check` are met: CPU flags, `kvm`, the module of the CPU's vendor, on x86_64 and
 /// Arm `vhost` and `vhost_net`, and a machine that KVM creates.
 ///
-/// For the Go runtime's check (src/runtime/cmd/kata-runtime/kata-check*.go@3.29.0) a missing `vhost_vsock` is a warning
-/// only, which is noted.
+/// For the Go runtime's check (src/runtime/cmd/kata-runtime/kata-check.go@3.29.0, and the file of each architecture
+/// beside it) a missing `vhost_vsock` is a warning only, which is noted.
 fn rules_of_kata_runtime_check_hold(env: &dyn EnvironmentSide) -> Check {
     let cpu = Cpu::of(env)?;
     let required = cpu.virtualization().ok_or_else(|| Stop::skip("the environment's processor is unknown to Kata"))?;

@@ -32,7 +32,8 @@ fn kvm_and_vhost_nodes_are_there(env: &dyn EnvironmentSide) -> Check {
 
 /// /dev/net/tun is the character device 10:200 and opens.
 ///
-/// Kata makes a tap for each interface of a guest; its device cgroup allows exactly 10:200.
+/// Kata makes a tap for each interface of a guest; its device cgroup allows exactly 10:200. That is `sandboxDevices` in
+/// src/runtime/pkg/resourcecontrol/cgroups.go@4.1.0.
 fn tun_node_is_there(env: &dyn EnvironmentSide) -> Check {
     let mode = node("/dev/net/tun", 10, Some(200))?;
     env.note(format!("/dev/net/tun has mode {mode:04o}"));

@@ -18,7 +18,8 @@ pub(super) static ROWS: &[Row] = &[row!(Machine(qemu_reads_a_disk_by_io_uring), 
 /// io_uring of the kernel's open.
 ///
 /// Both runtimes ship this as `block_device_aio` for every block device that Kata plugs in. A QEMU that was built
-/// without io_uring refuses the option, and on a kernel that forbids io_uring the first request fails.
+/// without io_uring refuses the option, and on a kernel that forbids io_uring the first request fails. The default is
+/// in src/runtime/Makefile@4.1.0 and src/runtime-rs/Makefile@4.1.0.
 fn qemu_reads_a_disk_by_io_uring(machine: &mut dyn Machine) -> Check {
     let content: Vec<u8> = (0..1_u32 << 20).map(|at| (at ^ (at >> 8)).to_le_bytes()[0]).collect();
     let from = disk("from", &content)?;

@@ -101,7 +101,8 @@ fn cpu_can_virtualize(env: &dyn EnvironmentSide) -> Check {
 
 /// `kvm` and the vendor's module are built into the kernel or load from the kernel's own modules.
 ///
-/// `kata-runtime check` fails without them; a distro's kernel package may leave them to another package.
+/// `kata-runtime check` fails without them; a distro's kernel package may leave them to another package. Its list is
+/// `archRequiredKernelModules` in src/runtime/cmd/kata-runtime/kata-check_amd64.go@4.1.0.
 fn kvm_modules_are_loaded(env: &dyn EnvironmentSide) -> Check {
     let cpu = Cpu::of(env)?;
     let Some(required) = cpu.virtualization() else {
@@ -118,6 +119,8 @@ fn kvm_modules_are_loaded(env: &dyn EnvironmentSide) -> Check {
 /// KVM makes a machine with one vCPU, which runs instructions, exits for output and halts.
 ///
 /// /dev/kvm can exist, open and answer its version, and still be unable to run anything; only a test run shows that.
+/// Kata's own check makes a machine, but no vCPU (`genericKvmIsUsable` in
+/// src/runtime/cmd/kata-runtime/kata-check.go@4.1.0).
 fn a_vcpu_runs(env: &dyn EnvironmentSide) -> Check {
     let run = env.run_a_vcpu().map_err(|e| Stop::fail(e.to_string()))?;
     ensure!(run.api == 12, "KVM's API has version {}, 12 was expected", run.api);

@@ -14,7 +14,7 @@ pub(super) static ROWS: &[Row] = &[
     row!(Environment(vhost_modules_load), &[Capability::HostVhost, Capability::KernelHost], Kernel),
     row!(Environment(tun_loads), &[Capability::HostNetwork, Capability::KernelHost], Kernel),
     row!(Environment(traffic_control_modules_load), &[Capability::HostNetwork, Capability::KernelHost], Kernel),
-    row!(Environment(host_modules_come_from_the_running_kernels_package), &[Capability::KernelHost], Kernel),
+    row!(Environment(host_modules_come_from_the_running_kernels_package), &[Capability::KernelHost], Kernel).guards(),
 ];
 
 /// `vhost`, `vhost_net` and `vhost_vsock` load.
@@ -27,7 +27,8 @@ fn vhost_modules_load(env: &dyn EnvironmentSide) -> Check {
 
 /// `tun` loads.
 ///
-/// Kata makes a tap device for each network interface of a guest.
+/// Kata makes a tap device for each network interface of a guest. That is `createLink` in
+/// src/runtime/virtcontainers/network_linux.go@4.1.0.
 fn tun_loads(env: &dyn EnvironmentSide) -> Check {
     load(env, &["tun"])
 }

@@ -37,7 +37,9 @@ pub(super) static ROWS: &[Row] = &[
 
 /// The kernel boots under the profile's QEMU arguments to userspace, and it is the kernel of the record's package.
 ///
-/// This is Kata's minimum requirement for a VMM and a guest kernel; every other guest test builds on it.
+/// This is Kata's minimum requirement for a VMM and a guest kernel; every other guest test builds on it. Both runtimes
+/// start it with `-kernel` (src/runtime/pkg/govmm/qemu/qemu.go@4.1.0,
+/// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0).
 fn kernel_boots_to_userspace(machine: &mut dyn Machine) -> Check {
     let running = read(machine, "/proc/sys/kernel/osrelease")?;
     let cmdline = read(machine, "/proc/cmdline")?;
@@ -53,9 +55,11 @@ fn kernel_boots_to_userspace(machine: &mut dyn Machine) -> Check {
 
 /// The guest sees the number of CPUs and about the memory that QEMU's arguments ask for, and each CPU works.
 ///
-/// Kata sizes the VM by the pod's limits; a guest that sees less runs out of memory early.
-/// The expected values come from the arguments of the profile: QEMU's own report would show what it gave, not what was
-/// asked for.
+/// Kata sizes the VM by the pod's limits; a guest that sees less runs out of memory early. The expected values come
+/// from the arguments of the profile: QEMU's own report would show what it gave, not what was asked for. They are
+/// `-smp` and `-m` in src/runtime/pkg/govmm/qemu/qemu.go@4.1.0 and
+/// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0; Kata's own test is
+/// tests/integration/kubernetes/k8s-number-cpus.bats@4.1.0.
 fn guest_has_the_cpus_and_memory_asked_for(machine: &mut dyn Machine) -> Check {
     let requested = &machine.profile().qemu;
     let (vcpus, requested_mib) = (requested.vcpus, requested.memory_mib);
@@ -84,7 +88,9 @@ pub(super) fn cpus_work(machine: &mut dyn Machine, requested: u32) -> Check {
 
 /// Text that the guest writes to `hvc0` comes out of the console socket on the host.
 ///
-/// Kata reads the guest's console from this socket, for its logs and for the agent's own output.
+/// Kata reads the guest's console from this socket, for its logs and for the agent's own output. That is `GetVMConsole`
+/// in src/runtime/virtcontainers/qemu.go@4.1.0, and
+/// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0.
 fn guest_console_reaches_the_host(machine: &mut dyn Machine) -> Check {
     line_reaches_the_host(machine, "/dev/hvc0")
 }

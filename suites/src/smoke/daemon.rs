@@ -32,7 +32,9 @@ const RUNTIME_RS_WAITS_FOR: &str = "Waiting for vhost-user socket connection";
 /// virtiofsd takes the profile's flags and stays alive, waiting for QEMU to connect.
 ///
 /// Kata 3.2 and later pass the Rust daemon's flags, earlier ones the C daemon's `-o` options; a daemon that refuses
-/// them exits at once, and Kata's pod never starts.
+/// them exits at once, and Kata's pod never starts. The flags are those of
+/// src/runtime/virtcontainers/virtiofsd.go@4.1.0 and `virtiofsd_args` in
+/// src/runtime-rs/crates/resource/src/share_fs/share_virtio_fs_standalone.rs@4.1.0.
 fn virtiofsd_accepts_the_profiles_flags(env: &dyn EnvironmentSide) -> Check {
     let mut daemon = env.start_virtiofsd()?;
     match daemon.wait(Duration::from_secs(1)) {
@@ -51,7 +53,8 @@ fn ended(when: &str, how: &str, daemon: &dyn Daemon) -> Stop {
 
 /// virtiofsd prints the line that runtime-rs waits for before it lets QEMU start, once it has opened its socket.
 ///
-/// runtime-rs has no time-out there: every pod hangs if a daemon words the line differently, or logs it elsewhere.
+/// runtime-rs has no time-out there: every pod hangs if a daemon words the line differently, or logs it elsewhere. That
+/// is `run_virtiofsd` in src/runtime-rs/crates/resource/src/share_fs/share_virtio_fs_standalone.rs@4.1.0.
 fn virtiofsd_prints_what_runtime_rs_waits_for(env: &dyn EnvironmentSide) -> Check {
     let mut daemon = env.start_virtiofsd()?;
     prints_the_ready_line(&mut *daemon)
@@ -79,7 +82,9 @@ fn prints_the_ready_line(daemon: &mut dyn Daemon) -> Check {
 /// QEMU accepts the profile's virtio-fs arguments and starts to speak vhost-user with the listener.
 ///
 /// The listener is the harness's own and never answers, so a refusal here is QEMU's and not the daemon's: QEMU before
-/// 6.0 does not know the `readonly=` that runtime-rs always passes.
+/// 6.0 does not know the `readonly=` that runtime-rs always passes. The Go runtime's arguments are in
+/// `appendVhostUserDevice` in src/runtime/virtcontainers/qemu_arch_base.go@4.1.0, those of runtime-rs in
+/// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0.
 fn qemu_accepts_the_arguments_of_virtio_fs(env: &dyn EnvironmentSide) -> Check {
     env.start_qemu_against_a_silent_daemon()
 }

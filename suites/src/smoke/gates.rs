@@ -59,6 +59,7 @@ pub(super) static ROWS: &[Row] = &[
 /// QEMU knows the machine type that Kata passes, by exactly that name.
 ///
 /// Kata's Go runtime refuses any other spelling ("unrecognised machinetype"), so an alias such as `q35` must exist.
+/// That is `newQemuArch` in src/runtime/virtcontainers/qemu_amd64.go@4.1.0.
 fn qemu_has_the_machine_type(env: &dyn EnvironmentSide) -> Check {
     offered(env, Capability::VmmBoot, &[GateKind::Machine])
 }
@@ -66,28 +67,31 @@ fn qemu_has_the_machine_type(env: &dyn EnvironmentSide) -> Check {
 /// QEMU has every device that Kata puts on its default command line.
 ///
 /// Kata's own QEMU build fails its packaging step when one of them is missing
-/// (tools/packaging/static-build/qemu/build-qemu.sh); a distro's build may have left them out.
+/// (tools/packaging/static-build/qemu/build-qemu.sh@4.1.0); a distro's build may have left them out.
 fn qemu_has_the_devices_of_the_default_path(env: &dyn EnvironmentSide) -> Check {
     offered(env, Capability::VmmBoot, &[GateKind::Device])
 }
 
 /// QEMU has every object (memory back ends, random number source) that Kata puts on its default command line.
 ///
-/// Without them QEMU refuses Kata's `-object` arguments and no guest starts.
+/// Without them QEMU refuses Kata's `-object` arguments and no guest starts. They are in
+/// src/runtime/pkg/govmm/qemu/qemu.go@4.1.0 and src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0.
 fn qemu_has_the_objects_of_the_default_path(env: &dyn EnvironmentSide) -> Check {
     offered(env, Capability::VmmBoot, &[GateKind::Object])
 }
 
 /// QEMU has the device and the memory back end that virtio-fs needs.
 ///
-/// virtio-fs is Kata's default shared filesystem since 2.0; without `vhost-user-fs` no daemon can be attached.
+/// virtio-fs is Kata's default shared filesystem since 2.0; without `vhost-user-fs` no daemon can be attached. Kata's
+/// build of QEMU insists on it (tools/packaging/static-build/qemu/build-qemu.sh@4.1.0).
 fn qemu_has_the_devices_of_virtio_fs(env: &dyn EnvironmentSide) -> Check {
     offered(env, Capability::FsVirtioFs, &[GateKind::Device, GateKind::Object])
 }
 
 /// QEMU has its 9p server built in.
 ///
-/// Kata up to 3.28 can share files over 9p; Enterprise Linux builds QEMU with `--disable-virtfs`.
+/// Kata up to 3.28 can share files over 9p; Enterprise Linux builds QEMU with `--disable-virtfs`. That is
+/// `append9PVolume` in src/runtime/virtcontainers/qemu_arch_base.go@3.28.0.
 fn qemu_has_the_devices_of_virtio_9p(env: &dyn EnvironmentSide) -> Check {
     offered(env, Capability::FsVirtio9p, &[GateKind::Device])
 }
@@ -95,35 +99,44 @@ fn qemu_has_the_devices_of_virtio_9p(env: &dyn EnvironmentSide) -> Check {
 /// QEMU has the NVDIMM device, as which Kata's image is attached by default.
 ///
 /// Both runtimes' shipped configurations for x86_64 attach the image as an NVDIMM; `disable_image_nvdimm` or
-/// `vm_rootfs_driver` can change that.
+/// `vm_rootfs_driver` can change that. That is `appendNvdimmImage` in
+/// src/runtime/virtcontainers/qemu_arch_base.go@4.1.0, and
+/// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0.
 fn qemu_has_an_nvdimm(env: &dyn EnvironmentSide) -> Check {
     offered(env, Capability::VmmImageNvdimm, &[GateKind::Device])
 }
 
 /// QEMU has the vhost-vsock device.
 ///
-/// It is the channel to Kata's guest agent; there is no other for QEMU.
+/// It is the channel to Kata's guest agent; there is no other for QEMU. Its name is `VHostVSockPCI` in
+/// src/runtime/pkg/govmm/qemu/qemu.go@4.1.0; runtime-rs adds it in
+/// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0.
 fn qemu_has_vhost_vsock(env: &dyn EnvironmentSide) -> Check {
     offered(env, Capability::VmmVsock, &[GateKind::Device])
 }
 
 /// QEMU has the virtio network device.
 ///
-/// Kata attaches the pod's network to the guest with it.
+/// Kata attaches the pod's network to the guest with it. Its name is `VirtioNetPCI` in
+/// src/runtime/pkg/govmm/qemu/qemu.go@4.1.0; runtime-rs adds it in
+/// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0.
 fn qemu_has_virtio_net(env: &dyn EnvironmentSide) -> Check {
     offered(env, Capability::VmmNet, &[GateKind::Device])
 }
 
 /// QEMU has the vhost-user-blk device.
 ///
-/// SPDK volumes reach a Kata guest through it; nothing on the default path needs it.
+/// SPDK volumes reach a Kata guest through it; nothing on the default path needs it. That is `VhostUserBlk` in
+/// src/runtime/pkg/govmm/qemu/qemu.go@4.1.0.
 fn qemu_has_vhost_user_blk(env: &dyn EnvironmentSide) -> Check {
     offered(env, Capability::VmmVhostUserBlk, &[GateKind::Device])
 }
 
 /// QEMU has vfio-pci and the ports that Kata plugs it into.
 ///
-/// Device pass-through needs it; nothing on the default path does.
+/// Device pass-through needs it; nothing on the default path does. The device is `VfioPCI` in
+/// src/runtime/pkg/govmm/qemu/qemu.go@4.1.0, and Kata's build of QEMU insists on all of them
+/// (tools/packaging/static-build/qemu/build-qemu.sh@4.1.0).
 fn qemu_has_vfio(env: &dyn EnvironmentSide) -> Check {
     offered(env, Capability::VmmVfio, &[GateKind::Device, GateKind::Object])
 }
@@ -138,21 +151,24 @@ fn qemu_has_what_katas_build_insists_on(env: &dyn EnvironmentSide) -> Check {
 
 /// QEMU has the AMD IOMMU.
 ///
-/// Kata's build gate requires it; Enterprise Linux leaves it out, which matters only for pass-through on AMD.
+/// Kata's build gate requires it; Enterprise Linux leaves it out, which matters only for pass-through on AMD. That is
+/// tools/packaging/static-build/qemu/build-qemu.sh@4.1.0.
 fn qemu_has_amd_iommu(env: &dyn EnvironmentSide) -> Check {
     offered(env, Capability::VmmAmdIommu, &[GateKind::Device])
 }
 
 /// QEMU can make Intel TDX guests.
 ///
-/// Kata's confidential containers on Intel need the `tdx-guest` object (QEMU 10.1 on).
+/// Kata's confidential containers on Intel need the `tdx-guest` object (QEMU 10.1 on). That is `TDXGuest` in
+/// src/runtime/pkg/govmm/qemu/qemu.go@4.1.0, and src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0.
 fn qemu_has_tdx(env: &dyn EnvironmentSide) -> Check {
     offered(env, Capability::VmmTdx, &[GateKind::Object])
 }
 
 /// QEMU can make AMD SEV-SNP guests.
 ///
-/// Kata's confidential containers on AMD need the `sev-snp-guest` object (QEMU 9.1 on).
+/// Kata's confidential containers on AMD need the `sev-snp-guest` object (QEMU 9.1 on). That is `SNPGuest` in
+/// src/runtime/pkg/govmm/qemu/qemu.go@4.1.0, and src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0.
 fn qemu_has_sev_snp(env: &dyn EnvironmentSide) -> Check {
     offered(env, Capability::VmmSevSnp, &[GateKind::Object])
 }

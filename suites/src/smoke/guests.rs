@@ -48,7 +48,8 @@ pub(super) static ROWS: &[Row] = &[
 
 /// When a guest powers itself off, QEMU soon exits with code 0.
 ///
-/// Kata stops a sandbox by shutting its guest down and waits for QEMU to go.
+/// The agent powers the guest off when it ends as process 1 (`main` in src/agent/src/main.rs@4.1.0), and with tracing
+/// the Go runtime waits for QEMU to go; otherwise it kills QEMU (`StopVM` in src/runtime/virtcontainers/qemu.go@4.1.0).
 fn guest_powers_off(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot()?;
     machine.ask(Question::PowerOff)?;
@@ -61,7 +62,10 @@ fn guest_powers_off(env: &dyn EnvironmentSide) -> Check {
 /// A guest whose kernel panics reports the panic on its console and ends QEMU, because of Kata's `panic=1` and
 /// `-no-reboot`.
 ///
-/// Kata notices a crashed guest by QEMU's exit; a guest that hangs in its panic leaves a pod that never fails.
+/// Kata notices a crashed guest by QEMU's exit; a guest that hangs in its panic leaves a pod that never fails. The Go
+/// runtime polls for it (`watchHypervisor` in src/runtime/virtcontainers/monitor.go@4.1.0); `panic=1` is among its
+/// parameters of the kernel (src/runtime/virtcontainers/qemu.go@4.1.0), `-no-reboot` in
+/// src/runtime/pkg/govmm/qemu/qemu.go@4.1.0 and src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0.
 fn guest_panic_is_reported(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot()?;
     machine.ask(Question::Write { path: "/proc/sysrq-trigger".into(), text: "c".into() })?;
@@ -83,7 +87,8 @@ fn reported(ending: Ending) -> Result<String, Stop> {
 
 /// A guest that is started with two CPUs has both online, and both do work.
 ///
-/// `default_vcpus`, and with static sizing every pod with a limit, starts a guest with more than one.
+/// `default_vcpus`, and with static sizing every pod with a limit, starts a guest with more than one. Kata's own test
+/// is tests/integration/kubernetes/k8s-sandbox-vcpus-allocation.bats@4.1.0.
 fn two_cpus_both_work(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot_with(Setting::Vcpus(2))?;
     cpus_work(machine.as_mut(), 2)
@@ -104,7 +109,8 @@ fn groups_bind_to_one_of_two_cpus(env: &dyn EnvironmentSide) -> Check {
 
 /// Two guests of the same profile run side by side, each with its own console, and both power off.
 ///
-/// A node runs many pods; this test detects a fixed path, a lock or a port that VMMs share.
+/// A node runs many pods; this test detects a fixed path, a lock or a port that VMMs share. Kata's own test starts many
+/// containers on one node (tests/stability/scability_test.sh@4.1.0).
 fn two_guests_run_at_once(env: &dyn EnvironmentSide) -> Check {
     let mut first = env.boot()?;
     let mut second = env.boot()?;
@@ -124,8 +130,9 @@ fn two_guests_run_at_once(env: &dyn EnvironmentSide) -> Check {
 
 /// virtiofsd exits by itself once its VMM has been killed.
 ///
-/// Kata's clean-up after a crashed VMM relies on this (tests/integration/cri-containerd, TestKilledVmmCleanup): a
-/// daemon that stays behind holds the share's mounts for ever.
+/// Kata's clean-up after a crashed VMM relies on this (`TestKilledVmmCleanup` in
+/// tests/integration/cri-containerd/integration-tests.sh@4.1.0): a daemon that stays behind holds the share's mounts
+/// for ever.
 fn virtiofsd_ends_when_the_vmm_is_killed(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot_with_virtio_fs()?;
     machine.kill_vmm()?;

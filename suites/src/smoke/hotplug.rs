@@ -133,7 +133,9 @@ fn memory_is_hotplugged(env: &dyn EnvironmentSide) -> Check {
 
 /// `query-memory-devices` describes a plugged DIMM in the form that the runtime parses.
 ///
-/// Both runtimes read it before they plug memory: Go for the next free slot, Rust for the memory already plugged.
+/// Both runtimes read it before they plug memory: Go for the next free slot, Rust for the memory already plugged. That
+/// is `ExecQueryMemoryDevices` in src/runtime/pkg/govmm/qemu/qmp.go@4.1.0, and `query_memory_devices` in
+/// src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0.
 fn query_memory_devices_is_parsed(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot()?;
     let machine = machine.as_mut();
@@ -155,7 +157,9 @@ fn query_memory_devices_is_parsed(env: &dyn EnvironmentSide) -> Check {
 /// written to it, and can be unplugged.
 ///
 /// virtio-scsi is the shipped `block_device_driver` of both runtimes; the guest's kernel is told not to scan by itself
-/// (`scsi_mod.scan=none`), and the agent requests a scan of the address.
+/// (`scsi_mod.scan=none`), and the agent requests a scan of the address. The scan is `scan_scsi_bus` in
+/// src/agent/src/device/scsi_device_handler.rs@4.1.0, and the address `hotplugAddBlockDevice` in
+/// src/runtime/virtcontainers/qemu.go@4.1.0.
 fn scsi_disk_is_hotplugged(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot()?;
     let machine = machine.as_mut();

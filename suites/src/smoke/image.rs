@@ -96,7 +96,8 @@ fn guest_runs_from_an_nvdimm(env: &dyn EnvironmentSide) -> Check {
 /// A guest runs from Kata's image as a virtio-blk disk: the root filesystem in it becomes the root, and a program in it
 /// is process 1.
 ///
-/// Used with `disable_image_nvdimm`, or another `vm_rootfs_driver`: `root=/dev/vda1` (the same functions).
+/// Used with `disable_image_nvdimm`, or another `vm_rootfs_driver`: `root=/dev/vda1` (`new_rootfs_kernel_params` in
+/// src/runtime-rs/crates/hypervisor/src/kernel_param.rs@4.1.0).
 fn guest_runs_from_a_disk(env: &dyn EnvironmentSide) -> Check {
     DISK.is_run_from(env)
 }

@@ -58,7 +58,8 @@ pub(super) static ROWS: &[Row] = &[
 /// The guest's hardware random number generator is virtio-rng, and 4 KiB read from it show no pattern.
 ///
 /// Kata always attaches it (`rng-random` with /dev/urandom): a guest short of entropy stalls at its first TLS
-/// handshake.
+/// handshake. That is `appendRNGDevice` in src/runtime/virtcontainers/qemu_arch_base.go@4.1.0, and
+/// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0.
 fn guest_has_entropy_from_virtio_rng() -> Check {
     let current =
         fs::read_to_string("/sys/class/misc/hw_random/rng_current").doing("asking for the generator in use")?;
@@ -84,6 +85,7 @@ fn guest_has_entropy_from_virtio_rng() -> Check {
 /// A process of the guest can leave each of its namespaces for a new one, and its changes there are not seen outside.
 ///
 /// The agent creates mount, pid, net, ipc and uts namespaces for each container (and user and cgroup ones on request).
+/// That is `do_init_child` in src/agent/rustjail/src/container.rs@4.1.0 and src/agent/src/namespace.rs@4.1.0.
 fn guest_has_all_namespaces() -> Check {
     for (name, _) in NAMESPACES {
         child::run(&["unshare", name], &format!("leaving the {name} namespace"))?;
@@ -98,6 +100,7 @@ fn guest_has_all_namespaces() -> Check {
 /// A seccomp filter (mode 2) refuses one system call, allows the others, and kills the process if it says so.
 ///
 /// Kata's agent applies the container's seccomp profile inside the guest and reports support for it to the runtime.
+/// That is `init_seccomp` in src/agent/rustjail/src/seccomp.rs@4.1.0.
 fn guest_has_seccomp_filters() -> Check {
     child::run(&["refused"], "a process under a filter that refuses getppid")?;
     let (status, output) = OwnProcess::start(&["killed"])?.finish()?;
@@ -130,7 +133,8 @@ fn guest_has_cgroup_v2_and_its_controllers() -> Check {
 
 /// The guest's overlayfs stacks two layers: both are seen, written files are copied up, removed files are whited out.
 ///
-/// The agent stacks image layers with overlayfs; a module built for another kernel would fail here.
+/// The agent stacks image layers with overlayfs; a module built for another kernel would fail here. That is
+/// `OverlayfsHandler` in src/agent/src/storage/fs_handler.rs@4.1.0.
 fn guest_loads_overlayfs() -> Check {
     let layers = Layers::mount()?;
     let merged = |name: &str| layers.0.join("merged").join(name);

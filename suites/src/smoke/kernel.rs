@@ -21,7 +21,7 @@ pub(super) static ROWS: &[Row] = &[
     row!(Environment(kernel_has_iommufd), &[Capability::VmmVfio], Kernel)
         .under(&under::RS)
         .reproduced(Reproducer::KernelOptions),
-    row!(Environment(kernel_image_has_its_modules), &[Capability::KernelGuest], Kernel),
+    row!(Environment(kernel_image_has_its_modules), &[Capability::KernelGuest], Kernel).guards(),
     row!(Environment(kernel_has_the_options_that_the_agent_needs), &[Capability::KernelGuest], Kernel)
         .reproduced(Reproducer::KernelOptions),
     row!(Environment(kernel_has_the_modules_of_boot), &[Capability::KernelGuest], Kernel),
@@ -143,6 +143,7 @@ fn consequence(judged: &Judged<'_>) -> Option<String> {
 /// The kernel has the drivers that the guest needs before its agent runs: the PCI transport and the console.
 ///
 /// Kata's agent writes to `hvc0` and finds its devices on virtio's PCI transport (kata-agent loads no modules itself).
+/// Kata's own kernel has both built in (tools/packaging/kernel/configs/fragments/common/virtio.conf@4.1.0).
 fn kernel_has_the_modules_of_boot(env: &dyn EnvironmentSide) -> Check {
     has_modules(env, ModuleUse::Boot)
 }
@@ -150,34 +151,41 @@ fn kernel_has_the_modules_of_boot(env: &dyn EnvironmentSide) -> Check {
 /// The kernel has vsock and its virtio transport.
 ///
 /// The agent listens on vsock port 1024; without the transport the runtime times out ("timed out connecting to vsock").
+/// That port is `DEFAULT_AGENT_VSOCK_PORT` in src/libs/kata-types/src/config/default.rs@4.1.0; Kata's own kernel has
+/// the transport built in (tools/packaging/kernel/configs/fragments/common/network.conf@4.1.0).
 fn kernel_has_the_modules_of_vsock(env: &dyn EnvironmentSide) -> Check {
     has_modules(env, ModuleUse::Vsock)
 }
 
 /// The kernel has the drivers that containers in a guest use: network, SCSI disks, entropy, overlayfs.
 ///
-/// Kata hot-plugs virtio-net and virtio-scsi and stacks container root filesystems with overlayfs.
+/// Kata hot-plugs virtio-net and virtio-scsi and stacks container root filesystems with overlayfs. Kata's own kernel
+/// has them built in (tools/packaging/kernel/configs/fragments/common/virtio.conf@4.1.0,
+/// tools/packaging/kernel/configs/fragments/common/fs.conf@4.1.0).
 fn kernel_has_the_modules_of_containers(env: &dyn EnvironmentSide) -> Check {
     has_modules(env, ModuleUse::Other)
 }
 
 /// The kernel has virtiofs and fuse, as modules or built in.
 ///
-/// Without them the guest cannot mount `kataShared`, and no container has a root filesystem.
+/// Without them the guest cannot mount `kataShared`, and no container has a root filesystem. Kata's own kernel has them
+/// built in (tools/packaging/kernel/configs/fragments/common/fs.conf@4.1.0).
 fn kernel_has_the_modules_of_virtio_fs(env: &dyn EnvironmentSide) -> Check {
     has_modules(env, ModuleUse::VirtioFs)
 }
 
 /// The kernel has 9p and its virtio transport.
 ///
-/// Kata up to 3.28 mounts 9p with `trans=virtio`; Debian's cloud kernels leave it out.
+/// Kata up to 3.28 mounts 9p with `trans=virtio`; Debian's cloud kernels leave it out. The mount is in
+/// `sharedDir9pOptions` in src/runtime/virtcontainers/kata_agent.go@3.28.0.
 fn kernel_has_the_modules_of_virtio_9p(env: &dyn EnvironmentSide) -> Check {
     has_modules(env, ModuleUse::Virtio9p)
 }
 
 /// The kernel has virtio-blk and ext4.
 ///
-/// Kata attaches block volumes and devmapper snapshots as virtio disks, usually with ext4.
+/// Kata attaches block volumes and devmapper snapshots as virtio disks, usually with ext4. That is
+/// `get_virtio_blk_pci_device_name` in src/agent/src/device/block_device_handler.rs@4.1.0.
 fn kernel_has_the_modules_of_virtio_blk(env: &dyn EnvironmentSide) -> Check {
     has_modules(env, ModuleUse::VirtioBlk)
 }

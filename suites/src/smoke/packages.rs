@@ -20,16 +20,17 @@ use std::time::Duration;
 const SOURCE: &str = include_str!("packages.rs");
 
 pub(super) static ROWS: &[Row] = &[
-    row!(Environment(packages_are_installed), &[Capability::PackagesInstall], Packages),
+    row!(Environment(packages_are_installed), &[Capability::PackagesInstall], Packages).guards(),
     row!(Environment(qemu_is_where_the_record_says), &[Capability::PackagesInstall, Capability::VmmBoot], Record),
     row!(
         Environment(virtiofsd_is_where_the_record_says),
         &[Capability::PackagesInstall, Capability::FsVirtioFs],
         Record
     ),
-    row!(Environment(binaries_belong_to_the_packages_named), &[Capability::PackagesInstall], Record),
+    row!(Environment(binaries_belong_to_the_packages_named), &[Capability::PackagesInstall], Record).guards(),
     row!(Environment(qemu_reports_the_packaged_version), &[Capability::VmmBoot], Qemu)
-        .blocked_by(&["smoke::qemu_is_where_the_record_says"]),
+        .blocked_by(&["smoke::qemu_is_where_the_record_says"])
+        .guards(),
     row!(Environment(virtiofsd_reports_its_version), &[Capability::FsVirtioFs], Virtiofsd)
         .blocked_by(&["smoke::virtiofsd_is_where_the_record_says"]),
 ];
@@ -59,7 +60,9 @@ fn packages_are_installed(env: &dyn EnvironmentSide) -> Check {
 
 /// The VMM's path in the record is an executable file.
 ///
-/// The path goes into Kata's configuration (`[hypervisor.qemu] path`), which both runtimes check when they load it.
+/// The path goes into Kata's configuration (`[hypervisor.qemu] path`), which both runtimes check when they load it. The
+/// Go runtime does so in `path` in src/runtime/pkg/katautils/config.go@4.1.0, runtime-rs in
+/// src/libs/kata-types/src/config/hypervisor/qemu.rs@4.1.0.
 fn qemu_is_where_the_record_says(env: &dyn EnvironmentSide) -> Check {
     is_executable(env, &qemu_path(env)?, "VMM")
 }
@@ -67,7 +70,9 @@ fn qemu_is_where_the_record_says(env: &dyn EnvironmentSide) -> Check {
 /// The daemon's path in the record is an executable file.
 ///
 /// The path goes into Kata's configuration (`virtio_fs_daemon`); runtime-rs refuses the whole configuration when it
-/// does not exist (`resolve_path!`).
+/// does not exist (`resolve_path!`). That is `virtio_fs_daemon` in
+/// src/libs/kata-types/src/config/hypervisor/mod.rs@4.1.0; the Go runtime asks for it in `VirtioFSDaemon` in
+/// src/runtime/pkg/katautils/config.go@4.1.0.
 fn virtiofsd_is_where_the_record_says(env: &dyn EnvironmentSide) -> Check {
     is_executable(env, &virtiofsd_path(env)?, "virtiofsd")
 }
@@ -117,7 +122,8 @@ fn qemu_reports_the_packaged_version(env: &dyn EnvironmentSide) -> Check {
 /// virtiofsd answers `--version` with a version, which tells the C daemon (QEMU ≤ 7.2) from the Rust one.
 ///
 /// Kata 3.2 and later, and all of runtime-rs, pass flags that only the Rust daemon (≥ 1.1 for Go) knows; the version is
-/// evidence only, and the test of the flags decides.
+/// evidence only, and the test of the flags decides. The Go runtime's flags are in
+/// src/runtime/virtcontainers/virtiofsd.go@4.1.0.
 fn virtiofsd_reports_its_version(env: &dyn EnvironmentSide) -> Check {
     let path = path_of_virtiofsd(&env.claims().in_use())?;
     let output = env.run(&[&path, "--version"], QUICK)?;

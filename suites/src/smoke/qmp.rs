@@ -33,7 +33,9 @@ pub(super) static ROWS: &[Row] = &[
 
 /// `query-status` answers "running" in the form that the runtime parses.
 ///
-/// Both runtimes query the status when they save, restore and pause a sandbox.
+/// The Go runtime asks at intervals whether the guest has panicked (`Check` in
+/// src/runtime/virtcontainers/qemu.go@4.1.0, `ExecuteQueryStatus` in src/runtime/pkg/govmm/qemu/qmp.go@4.1.0);
+/// runtime-rs does not ask.
 fn query_status_is_parsed(machine: &mut dyn Machine) -> Check {
     let status = reply::<qapi::StatusInfo, go::StatusInfo>(machine, "query-status")?;
     ensure!(status.get("status") == Some(&json!("running")), "the guest runs, QMP says {status}");
@@ -60,7 +62,9 @@ fn query_cpus_fast_is_parsed(machine: &mut dyn Machine) -> Check {
 
 /// `query-hotpluggable-cpus` lists CPU slots in the form that the runtime parses.
 ///
-/// Kata hot-plugs CPUs by the slots listed here when sandbox sizing is not static.
+/// Kata hot-plugs CPUs by the slots listed here when sandbox sizing is not static. That is
+/// `ExecuteQueryHotpluggableCPUs` in src/runtime/pkg/govmm/qemu/qmp.go@4.1.0, and `query_hotpluggable_cpus` in
+/// src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0.
 fn query_hotpluggable_cpus_is_parsed(machine: &mut dyn Machine) -> Check {
     let slots = reply::<Vec<qapi::HotpluggableCPU>, Vec<go::HotpluggableCpu>>(machine, "query-hotpluggable-cpus")?;
     let free = slots.as_array().into_iter().flatten().filter(|s| s.get("qom-path").is_none()).count();
@@ -73,7 +77,8 @@ fn query_hotpluggable_cpus_is_parsed(machine: &mut dyn Machine) -> Check {
 
 /// `query-pci` answers in the form that runtime-rs parses.
 ///
-/// runtime-rs walks it to find the guest's PCI path of a hot-plugged device.
+/// runtime-rs walks it to find the guest's PCI path of a hot-plugged device. That is `get_device_by_qdev_id` in
+/// src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0.
 fn query_pci_is_parsed(machine: &mut dyn Machine) -> Check {
     let buses = reply::<Vec<qapi::PciInfo>, go::Never>(machine, "query-pci")?;
     ensure!(buses.as_array().is_some_and(|b| !b.is_empty()), "QMP lists no PCI bus");
@@ -82,14 +87,16 @@ fn query_pci_is_parsed(machine: &mut dyn Machine) -> Check {
 
 /// `query-fdsets` answers in the form that runtime-rs parses.
 ///
-/// runtime-rs passes disks to QEMU as file descriptor sets and checks these by this query.
+/// runtime-rs passes disks to QEMU as file descriptor sets and checks these by this query. That is `query_fdsets` in
+/// src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@main; no release has it yet.
 fn query_fdsets_is_parsed(machine: &mut dyn Machine) -> Check {
     reply::<Vec<qapi::FdsetInfo>, go::Never>(machine, "query-fdsets").map(drop)
 }
 
 /// `query-qmp-schema` answers in the form that the Go runtime parses.
 ///
-/// The Go runtime looks up commands and events in the schema before it uses them.
+/// The Go runtime has a function that reads the schema, and calls it nowhere (`ExecQueryQmpSchema` in
+/// src/runtime/pkg/govmm/qemu/qmp.go@4.1.0).
 fn query_qmp_schema_is_parsed(machine: &mut dyn Machine) -> Check {
     let schema = reply::<Value, Vec<go::SchemaInfo>>(machine, "query-qmp-schema")?;
     for command in ["device_add", "blockdev-add", "object-add", "query-hotpluggable-cpus"] {
@@ -104,7 +111,9 @@ const PAUSED: Duration = Duration::from_secs(2);
 
 /// After `stop` nothing is heard from the guest any more, and after `cont` it answers again; QMP reports both states.
 ///
-/// Kata pauses and resumes sandboxes with them.
+/// Kata pauses and resumes sandboxes with them. That is `PauseVM` and `ResumeVM` in
+/// src/runtime/virtcontainers/qemu.go@4.1.0, `stop` and `cont` in
+/// src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0.
 fn stop_silences_the_guest_and_cont_wakes_it(machine: &mut dyn Machine) -> Check {
     machine.qmp("stop", json!({}))?;
     let paused = is_paused(machine);

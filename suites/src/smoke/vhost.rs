@@ -53,7 +53,9 @@ const NETWORK: &[&str] =
 /// A guest with Kata's vhost-vsock device binds it to the guest's vsock transport.
 ///
 /// This is the only channel to Kata's guest agent under QEMU; without a bound device the runtime times out dialling
-/// port 1024.
+/// port 1024. The agent listens on it (`DEFAULT_AGENT_VSOCK_PORT` in src/libs/kata-types/src/config/default.rs@4.1.0),
+/// and the runtime adds the device in src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0 or as
+/// `VHostVSockPCI` in src/runtime/pkg/govmm/qemu/qemu.go@4.1.0.
 fn guest_has_a_vsock_transport(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot_with_vsock()?;
     let drivers = "/sys/bus/virtio/drivers/vmw_vsock_virtio_transport";
@@ -130,7 +132,9 @@ fn packets_cross_a_tap_without_vhost_net(env: &dyn EnvironmentSide) -> Check {
 ///
 /// If the environment has no taps, the other end is a socket of the harness's. Then the test shows the guest's driver
 /// and QEMU's device, but not taps and vhost-net, with which Kata connects every interface: that capability is left to
-/// environments with taps.
+/// environments with taps. The device is `VirtioNetPCI` in src/runtime/pkg/govmm/qemu/qemu.go@4.1.0, and in
+/// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0; Kata's own test of a pod's network is
+/// tests/integration/kubernetes/k8s-nginx-connectivity.bats@4.1.0.
 fn packets_cross_the_network(env: &dyn EnvironmentSide) -> Check {
     let peer = Peer::listen()?;
     let mut machine = env.boot_with_peer(peer.address())?;
