@@ -205,7 +205,7 @@ mod tests {
         assert_ne!(one, other);
         assert!(one >= USERS && other >= USERS);
         // Users of packages' scripts follow.
-        assert!(USERS + (PROCESSES - 1) * OF_A_PROCESS + OF_A_PROCESS - 1 < 2_000_000_000);
+        const { assert!(USERS + (PROCESSES - 1) * OF_A_PROCESS + OF_A_PROCESS - 1 < 2_000_000_000) }
     }
 
     #[test]
