@@ -69,6 +69,12 @@ pub(crate) trait PackageFamily: Sync {
     /// Returns the packages that the harness itself needs in every environment.
     fn support_packages(&self) -> &'static [&'static str];
 
+    /// Returns whether images have the firmware for guests that the record names. An image is not made if one of its
+    /// packages is missing, so the packages of a family must have been seen in the repositories of its images.
+    fn has_firmware(&self) -> bool {
+        false
+    }
+
     /// Returns the packages of a machine that is booted from the tree, in addition to its kernel and container manager.
     fn machine_packages(&self) -> &'static [&'static str];
 
@@ -236,7 +242,11 @@ pub(crate) fn is_left_out(name: &str) -> bool {
 
 /// Returns the names of the packages to install for a release's image, sorted and checked.
 pub(crate) fn requested_packages(family: &dyn PackageFamily, release: &Release) -> Result<Vec<PackageName>, Failure> {
-    checked(family, &release.packages(), family.support_packages())
+    let mut of_record = release.packages();
+    if family.has_firmware() {
+        of_record.extend(release.firmware.iter().cloned());
+    }
+    checked(family, &of_record, family.support_packages())
 }
 
 /// Returns a record's names and those of the family itself, sorted, without duplicates, and checked by the family's
@@ -409,6 +419,17 @@ mod tests {
         let absent = failure(ImageErrorKind::NoSuchRelease { what: "core.db".to_owned() });
         assert_eq!(absent, "repository core is not on the mirror");
         assert_eq!(failure(ImageErrorKind::NotRoot), ImageErrorKind::NotRoot.to_string());
+    }
+
+    #[test]
+    fn an_image_of_debian_has_the_records_firmware() {
+        let mut release = crate::fixtures::release("13", "trixie");
+        let requested = |release: &Release| requested_packages(of(release).unwrap(), release).unwrap();
+        let without = requested(&release);
+        release.firmware = vec!["ovmf".parse().unwrap()];
+        let mut with = requested(&release);
+        with.retain(|name| !without.contains(name));
+        assert_eq!(with, release.firmware);
     }
 
     /// Options are not valid names; the tree's package manager could still interpret a name like `qemu-` differently.

@@ -47,6 +47,7 @@ pub(crate) fn release(version: &str, codename: &str) -> Release {
         }),
         container_manager: None,
         docker: None,
+        firmware: Vec::new(),
     }
 }
 

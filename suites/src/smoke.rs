@@ -20,6 +20,7 @@ mod image;
 mod inside;
 mod kernel;
 mod memory;
+mod microvm;
 mod network;
 mod networks;
 mod other_vmms;
@@ -27,6 +28,7 @@ mod packages;
 mod peer;
 mod platform;
 mod qmp;
+mod rootless;
 mod settings;
 mod state;
 mod verity;
@@ -40,7 +42,7 @@ const BOOTS: &[&str] = &["smoke::kernel_boots_to_userspace"];
 
 /// Returns the rows of this suite, in the order of running.
 pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
-    let modules: [&'static [Row]; 32] = [
+    let modules: [&'static [Row]; 33] = [
         packages::ROWS,
         gates::ROWS,
         kernel::ROWS,
@@ -70,6 +72,8 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
         state::ROWS,
         settings::ROWS,
         consoles::ROWS,
+        microvm::ROWS,
+        rootless::ROWS,
         network::ROWS,
         clock::ROWS,
         other_vmms::ROWS,

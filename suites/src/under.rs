@@ -70,6 +70,10 @@ pub(crate) static IO_THREAD: Names = LazyLock::new(|| of(|p| Setting::IoThread.i
 pub(crate) static LEGACY_SERIAL: Names = LazyLock::new(|| of(|p| Setting::LegacySerial.is_known_to(p)));
 /// The runtime can make QEMU open a human monitor.
 pub(crate) static MONITOR: Names = LazyLock::new(|| of(|p| Setting::Monitor(PathBuf::new()).is_known_to(p)));
+/// The runtime knows QEMU's machine type `microvm`, and its arguments for it were read.
+pub(crate) static MICROVM: Names = LazyLock::new(|| of(|p| Setting::Microvm { drivers: Vec::new() }.is_known_to(p)));
+/// The runtime can start QEMU as a user other than root.
+pub(crate) static ROOTLESS: Names = LazyLock::new(|| of(|p| Setting::Rootless.is_known_to(p)));
 /// The runtime can give a guest several NUMA nodes.
 pub(crate) static NUMA: Names = LazyLock::new(|| of(|p| Setting::Numa.is_known_to(p)));
 /// The runtime knows both versions of control groups (`src/runtime/pkg/resourcecontrol/cgroups.go@3.0.0`).
@@ -107,10 +111,12 @@ mod tests {
     fn each_demand_applies_to_some_profiles_and_not_to_all() {
         let of_gates = [&NINEP, &BUILD_GATE, &VHOST_USER_BLK, &AMD_IOMMU, &SEV_SNP, &READY_LINE, &GO, &RS, &ROOT_PORTS];
         let of_forms = [&FDSETS, &BY_PATH, &RECLAIM, &SANDBOX, &NUMA, &IO_THREAD, &LEGACY_SERIAL, &MONITOR];
+        let of_machines = [&MICROVM, &ROOTLESS];
         let of_disks = [&DISK_QUEUES, &SECTORS, &DISCARDS, &RS_BY_PATH, &EROFS, &CONTROL_GROUPS];
         let of_daemons = [&CACHES, &CACHE_METADATA, &SUBMOUNTS];
         let of_vmms = [&CLOUD_HYPERVISOR, &FIRECRACKER];
         let all = of_gates.iter().chain(&of_forms).chain(&of_disks).chain(&of_daemons).chain(&of_vmms);
+        let all = all.chain(&of_machines);
         for names in all.copied() {
             assert!(!names.is_empty() && names.len() < Profile::all().len(), "{:?}", **names);
         }

@@ -208,6 +208,10 @@ capabilities! {
         "vmm.sandbox", "sandbox", Vmm, Detail,
         "QEMU works with its own system call filter"
     }
+    VmmRootless {
+        "vmm.rootless", "rootless", Vmm, Detail,
+        "QEMU runs a guest as a user other than root, without capabilities"
+    }
     VmmIommu {
         "vmm.iommu", "iommu", Vmm, Detail,
         "a guest has an Intel IOMMU, and works behind it"
@@ -215,6 +219,10 @@ capabilities! {
     VmmFirmware {
         "vmm.firmware", "firmware", Vmm, Detail,
         "a guest boots with the distro's UEFI firmware"
+    }
+    VmmMicrovm {
+        "vmm.microvm", "microvm", Vmm, Detail,
+        "a guest boots on QEMU's machine without PCI, microvm, and its virtio devices work there"
     }
     VmmLongArguments {
         "vmm.long-arguments", "long-arguments", Vmm, Detail,

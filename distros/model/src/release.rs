@@ -54,6 +54,9 @@ pub struct Release {
     pub container_manager: Option<ContainerManager>,
     /// Docker's engine, which uses containerd, and its client.
     pub docker: Option<ContainerManager>,
+    /// Packages of the UEFI firmware for guests, if the record also knows its file. Kata does not need it.
+    #[serde(default)]
+    pub firmware: Vec<PackageName>,
 }
 
 impl Release {

@@ -20,3 +20,4 @@ pub(crate) mod slots;
 pub(crate) mod syslog;
 pub mod vhost;
 mod virtio_fs;
+mod without_root;

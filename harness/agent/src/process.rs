@@ -3,6 +3,8 @@
 
 use crate::log::Log;
 use operator::process::{Invocation, ProcessError, ProcessOutput};
+use rustix::fs::{Gid, Uid};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -38,6 +40,29 @@ pub fn prepare(command: &mut Command, fds: Vec<(OwnedFd, i32)>) -> &mut Command 
                 }
             }
             Ok(())
+        })
+    }
+}
+
+/// A user other than root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct User {
+    /// The user's number.
+    pub(crate) uid: Uid,
+    /// The user's own group.
+    pub(crate) gid: Gid,
+    /// The user's further groups.
+    pub(crate) groups: Vec<Gid>,
+}
+
+/// Makes `command` start its program as another user, which takes all capabilities from it; this needs root.
+pub(crate) fn as_user(command: &mut Command, user: User) -> &mut Command {
+    // SAFETY: between fork and exec the closure makes system calls only and allocates nothing.
+    unsafe {
+        command.pre_exec(move || {
+            set_thread_groups(&user.groups)?;
+            set_thread_res_gid(user.gid, user.gid, user.gid)?;
+            Ok(set_thread_res_uid(user.uid, user.uid, user.uid)?)
         })
     }
 }
@@ -206,6 +231,13 @@ pub(crate) fn spawn(argv: &[String], fds: Vec<(OwnedFd, i32)>, folder: Option<&P
         command.current_dir(folder);
     }
     prepare(&mut command, fds).spawn()
+}
+
+/// Starts a program as [`spawn`], as another user.
+pub(crate) fn spawn_as(argv: &[String], fds: Vec<(OwnedFd, i32)>, user: &User) -> io::Result<Child> {
+    let mut command = Command::new(&argv[0]);
+    command.args(&argv[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    as_user(prepare(&mut command, fds), user.clone()).spawn()
 }
 
 /// Starts a program as [`spawn`], with a pipe for its standard output, too.

@@ -15,6 +15,19 @@ pub fn memory_mib() -> u64 {
     procfs::meminfo(&meminfo, "MemTotal").unwrap_or(0) / 1024
 }
 
+/// Frequency that is assumed if the kernel does not tell the processor's, kHz.
+const USUAL_KHZ: u64 = 2_000_000;
+
+/// Returns the frequency of the processor, kHz, in whole MHz.
+pub fn processor_khz() -> u64 {
+    khz(&fs::read_to_string("/proc/cpuinfo").unwrap_or_default())
+}
+
+fn khz(cpuinfo: &str) -> u64 {
+    let mhz: Option<u64> = procfs::cpu(cpuinfo, "cpu MHz").and_then(|mhz| mhz.split('.').next()?.parse().ok());
+    mhz.filter(|mhz| *mhz > 0).map_or(USUAL_KHZ, |mhz| mhz * 1000)
+}
+
 /// Returns whether the OOM scores of processes here may be lowered, which takes CAP_SYS_RESOURCE: without it the kernel
 /// refuses an `oom_score_adj` below this process's own, and with it a pod whose sandbox should have one.
 pub fn may_be_spared() -> bool {
@@ -63,6 +76,14 @@ fn nearest(mountinfo: &[u8], path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_frequency_is_read_in_whole_mhz() {
+        assert_eq!(khz("processor\t: 0\ncpu MHz\t\t: 2445.434\n"), 2_445_000);
+        for unknown in ["", "cpu MHz\t\t: 0.000\n", "cpu MHz\t\t: fast\n"] {
+            assert_eq!(khz(unknown), USUAL_KHZ, "{unknown:?}");
+        }
+    }
 
     #[test]
     fn the_nearest_mount_is_found_even_for_escaped_paths() {

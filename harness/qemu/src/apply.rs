@@ -1,6 +1,6 @@
 //! Application of deviations to arguments; the launch records each applied deviation.
 
-use crate::argv::NUMA_PORT;
+use crate::argv::{MICROVM, MMIO_SUFFIX, NUMA_PORT};
 use crate::deviation::{Deviation, Inapplicable, Program, RPC_PORT};
 use crate::launch::{Arg, ArgumentForm, FIRST_FD, FdPurpose, InheritedFd, Launch};
 use model::arch::Arch;
@@ -106,13 +106,13 @@ fn change_qemu(deviation: &Deviation, arch: Arch, args: &mut Vec<Arg>, form: Arg
             Ok(())
         }
         Deviation::NoVsock => {
-            let device = format!("vhost-vsock-{}", arch.virtio_bus());
+            let device = format!("vhost-vsock-{}", suffix(args, arch));
             remove(args, "-device", &device, "-device vhost-vsock-pci")
         }
         Deviation::NoNetwork => {
             remove(args, "-netdev", "tap", "-netdev tap")?;
             // The Go runtime writes the driver as an option.
-            let device = format!("virtio-net-{}", arch.virtio_bus());
+            let device = format!("virtio-net-{}", suffix(args, arch));
             let of_go = format!("driver={device}");
             let device = if args.iter().any(|a| a.is("-device", &of_go)) { of_go } else { device };
             remove(args, "-device", &device, "-device virtio-net-pci")
@@ -133,8 +133,12 @@ fn change_qemu(deviation: &Deviation, arch: Arch, args: &mut Vec<Arg>, form: Arg
             args.push(Arg::new("-device", format!("virtio-blk-pci,drive=stand-in,bus={NUMA_PORT}")));
             Ok(())
         }
+        Deviation::BusModules { parameter } => add_parameter(args, parameter),
+        Deviation::Frequency { khz } => {
+            add_parameter(args, &format!("tsc_early_khz={}", form.pick(&khz.to_string(), "khz")))
+        }
         Deviation::RpcPort { socket } => {
-            let device = format!("virtio-serial-{}", arch.virtio_bus());
+            let device = format!("virtio-serial-{}", suffix(args, arch));
             let serial = args.iter().any(|a| a.is("-device", &device) && has(a, "id=serial0"));
             if !serial {
                 // Kata adds either a virtio-serial device or a serial port.
@@ -160,6 +164,19 @@ fn change_qemu(deviation: &Deviation, arch: Arch, args: &mut Vec<Arg>, form: Arg
             Err("arguments of virtiofsd")
         }
     }
+}
+
+/// Returns the end of the names of the machine's virtio devices.
+fn suffix(args: &[Arg], arch: Arch) -> &'static str {
+    if args.iter().any(|arg| arg.is("-machine", MICROVM)) { MMIO_SUFFIX } else { arch.virtio_bus() }
+}
+
+/// Adds a parameter to the kernel's command line.
+fn add_parameter(args: &mut [Arg], parameter: &str) -> EditResult {
+    let params = args.iter_mut().find(|arg| arg.flag == "-append").and_then(|arg| arg.value.as_mut());
+    let params = params.ok_or("-append")?;
+    *params = format!("{params} {parameter}");
+    Ok(())
 }
 
 /// Puts the machine's serial line on a socket, and the kernel log on the serial line.

@@ -5,6 +5,7 @@ mod go;
 mod rs;
 
 pub use arch::is_read;
+pub(crate) use arch::{MICROVM, MMIO_SUFFIX};
 
 use crate::launch::{Arg, ArgumentForm, FIRST_FD, FdPurpose, InheritedFd, Launch};
 use crate::sandbox::{BlockDevice, GuestImage, MemoryBacking, Net, Sandbox, SharedFilesystem};
@@ -20,7 +21,7 @@ use std::path::Path;
 /// When the profile's arguments for the architecture are not known, the profile's runtime does not know the share or
 /// has no arguments for a setting on the architecture, or a value cannot be written on QEMU's command line.
 pub fn launch(profile: &Profile, sandbox: &Sandbox) -> Result<Launch, ArgvError> {
-    let profile = arch::profile(profile, sandbox.arch)?;
+    let profile = arch::profile(profile, sandbox)?;
     let profile = profile.as_ref();
     let sandbox = &arch::sandbox(sandbox, profile.runtime);
     validate(profile, sandbox)?;

@@ -36,6 +36,18 @@ pub enum Deviation {
         /// The disk's file.
         file: String,
     },
+    /// The machine has no PCI, and the distro's kernel has the driver of its bus as a module: the harness's agent in the
+    /// guest loads it before anything else.
+    BusModules {
+        /// The parameter on the kernel's command line that names the modules.
+        parameter: String,
+    },
+    /// No KVM, whose clock tells a guest its processor's frequency, and a machine without any timer by which a kernel
+    /// could measure it: `tsc_early_khz=` tells it.
+    Frequency {
+        /// The frequency of the time-stamp counter, kHz.
+        khz: u64,
+    },
     /// The harness's own channel: one more port on Kata's virtio-serial device, named [`RPC_PORT`].
     RpcPort {
         /// Where QEMU listens for the harness.
@@ -97,6 +109,12 @@ impl Deviation {
                 "the other end of the guest's network interface is a socket of the harness's, not a tap with vhost"
             }
             Deviation::StandIn { .. } => "a virtio-blk disk stands in for a device that is passed through",
+            Deviation::BusModules { .. } => {
+                "the guest's agent loads the driver of the machine's bus, which Kata's own kernel has built in"
+            }
+            Deviation::Frequency { .. } => {
+                "the guest's kernel is told the frequency of its processor, which no timer of the machine shows"
+            }
             Deviation::RpcPort { .. } => "the guest has one more virtio-serial port, for the harness",
             Deviation::Initramfs { .. } => {
                 "the guest boots the harness's initramfs beside its image, because its drivers are modules"

@@ -19,6 +19,8 @@ pub struct Sandbox {
     pub id: String,
     /// Machine UUID; only the Go runtime passes it.
     pub uuid: String,
+    /// `machine_type = "microvm"`: a machine without PCI. Go only, on x86_64.
+    pub microvm: bool,
     /// Guest kernel.
     pub kernel: String,
     /// Initramfs. Without one the kernel panics, which is enough to see whether QEMU accepts the arguments.
@@ -97,6 +99,7 @@ impl Sandbox {
             arch: Arch::X86_64,
             id: id.into(),
             uuid: "00000000-0000-4000-8000-000000000000".to_owned(),
+            microvm: false,
             kernel: kernel.into(),
             initrd: None,
             image: None,

@@ -129,6 +129,23 @@ fn every_profile_is_accepted_and_answers_query_status() {
     }
 }
 
+/// The devices that take the place of PCI's on a `microvm` exist by these names, and take the same options.
+#[test]
+#[cfg_attr(lacks = "qemu", ignore = "needs qemu-system-x86_64")]
+fn a_microvm_is_accepted_and_answers_query_status() {
+    let profile = Profile::find("go-3.32").unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let mut launch = argv::launch(profile, &Sandbox { microvm: true, ..sandbox(profile, dir) }).unwrap();
+    let mut changes = without_hardware(profile, dir);
+    changes.push(Deviation::Frequency { khz: 2_000_000 });
+    apply(&mut launch, Arch::X86_64, &changes).unwrap();
+    let (_qemu, mut qmp) = connect(&launch, dir);
+    let status = qmp.execute("query-status", Value::Null).unwrap();
+    assert_eq!(status["status"], "prelaunch");
+    qmp.execute("quit", Value::Null).unwrap();
+}
+
 /// A disk can be plugged as `hotplug_block_device` in src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs (main) does it:
 /// the descriptor is sent with the command, QEMU opens the set by its name, and the descriptor can be removed again.
 #[test]

@@ -27,6 +27,7 @@ use crate::key::Key;
 use images::{ExtraPackage, Image, Options, prepare};
 use model::arch::Arch;
 use model::capability::Capability;
+use model::component::Component;
 use model::database::Database;
 use model::environment::Environment;
 use model::verified::{Verdict, VerifiedEntry};
@@ -281,6 +282,16 @@ impl Shaped {
                         && c.causes.iter().any(|cause| cause.message.contains("needs two users"))
                 });
                 if needs_users && is_reported && ["opensuse", "arch"].contains(&self.distro) {
+                    continue;
+                }
+                // Only root can read Ubuntu's kernel, and a QEMU without root is not root.
+                if *capability == Capability::VmmRootless && self.distro == "ubuntu" {
+                    let found = entry.capabilities.get(capability);
+                    let is_the_kernels = found.is_some_and(|c| {
+                        c.verdict == Verdict::Unsupported
+                            && c.causes.iter().any(|cause| cause.component == Some(Component::Kernel))
+                    });
+                    assert!(is_the_kernels, "{} {capability}: {found:?}", entry.profile);
                     continue;
                 }
                 let found = entry.capabilities.get(capability).map(|c| (c.verdict, &c.causes));

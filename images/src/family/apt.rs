@@ -72,6 +72,10 @@ impl PackageFamily for Apt {
         &["e2fsprogs"]
     }
 
+    fn has_firmware(&self) -> bool {
+        true
+    }
+
     fn machine_packages(&self) -> &'static [&'static str] {
         // `ip` sets up networks for containers, the plugins those for pods; snapshotters call dmsetup and mkfs.erofs.
         &[

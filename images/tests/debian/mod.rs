@@ -50,5 +50,6 @@ pub(crate) fn release(version: &str) -> Release {
         kernel: Some(Kernel { packages: vec![name("linux-image-amd64")], image: path("/boot/vmlinuz-*") }),
         container_manager: None,
         docker: None,
+        firmware: Vec::new(),
     }
 }

@@ -100,6 +100,7 @@ pub(crate) fn release(distro: &str, version: &str, package_manager: PackageManag
         kernel: None,
         container_manager: None,
         docker: None,
+        firmware: Vec::new(),
     }
 }
 

@@ -62,6 +62,13 @@ pub enum Setting {
     Numa,
     /// `enable_numa = true`, with a VFIO device on the host's first node; a disk in this file stands in for the device.
     NumaDevice(PathBuf),
+    /// `machine_type = "microvm"`: a machine without PCI.
+    Microvm {
+        /// The driver of the machine's bus, in the order of loading, if the guest's kernel has it as a module.
+        drivers: Vec<String>,
+    },
+    /// `rootless = true`: QEMU runs as another user.
+    Rootless,
     /// `firmware`.
     Firmware(PathBuf),
     /// `enable_template = true`, for the guest whose state is saved, with its memory in this file.
@@ -101,6 +108,8 @@ impl Setting {
             Setting::Preallocated,
             Setting::Numa,
             Setting::NumaDevice(file("disk")),
+            Setting::Microvm { drivers: vec!["virtio_mmio".to_owned()] },
+            Setting::Rootless,
             Setting::Firmware(file("firmware")),
             Setting::Template(file("memory")),
             Setting::Clone(file("memory")),
@@ -108,7 +117,7 @@ impl Setting {
         ]
     }
 
-    /// Checks whether the profile's runtime knows the setting and passes arguments to QEMU for it.
+    /// Checks whether the profile's runtime knows the setting and starts QEMU accordingly.
     ///
     /// runtime-rs 4.1 reads `enable_hugepages`, `guest_memory_dump_path`, `use_legacy_serial` and Go's NUMA keys, but
     /// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs does nothing with them.
@@ -145,6 +154,12 @@ impl Setting {
             Setting::MemoryDump | Setting::Hugepages => go,
             // `appendMultiNUMAMemoryKnobs` in src/runtime/pkg/govmm/qemu/qemu.go@3.32.0.
             Setting::Numa | Setting::NumaDevice(_) => go && since(3, 32),
+            // Earlier Go runtimes have it, too; their arguments for it were not read.
+            Setting::Microvm { .. } => go && since(3, 32),
+            // Likewise; for runtime-rs `set_process_credentials` in
+            // src/runtime-rs/crates/hypervisor/src/qemu/inner.rs@4.1.0.
+            Setting::Rootless if go => since(3, 32),
+            Setting::Rootless => since(4, 1),
         }
     }
 
@@ -180,6 +195,8 @@ mod tests {
         assert_eq!(known(Setting::ReclaimedMemory)[0], "go-3.22");
         assert_eq!(known(Setting::SeccompSandbox)[0], "go-2.5");
         assert_eq!(known(Setting::Numa), ["go-3.32"]);
+        assert_eq!(known(Setting::Microvm { drivers: Vec::new() }), ["go-3.32"]);
+        assert_eq!(known(Setting::Rootless), ["go-3.32", "rs-4.1", "rs-main"]);
         assert_eq!(known(Setting::LegacySerial).first(), Some(&"go-2.5"));
         assert_eq!(known(Setting::LegacySerial).last(), Some(&"go-3.32"));
         assert_eq!(known(Setting::IoThread)[0], "go-3.24");

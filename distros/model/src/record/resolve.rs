@@ -109,6 +109,12 @@ impl Record {
         };
         let managers: Vec<ContainerManager> =
             listed(&parts, ComponentKind::ContainerManager).iter().filter_map(manager).collect();
+        // A package whose files nobody has looked up may have no firmware in it.
+        let firmware = listed(&parts, ComponentKind::Firmware)
+            .first()
+            .filter(|c| path(c, arch).is_some())
+            .and_then(|c| packages(c, arch))
+            .unwrap_or_default();
         Ok(Release {
             distro: self.distro.clone(),
             version: entry.version.clone(),
@@ -143,6 +149,7 @@ impl Record {
                 .and_then(|c| Some(Kernel { packages: packages(c, arch)?, image: path(c, arch)? })),
             container_manager: managers.first().cloned(),
             docker: managers.into_iter().find(|manager| manager.name == DOCKER),
+            firmware,
         })
     }
 

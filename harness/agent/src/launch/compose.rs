@@ -5,6 +5,7 @@ use crate::broker;
 use crate::launch::paths::GuestPaths;
 use crate::launch::provided::Provided;
 use crate::launch::vhost;
+use crate::process::User;
 use crate::system;
 use model::arch::Arch;
 use model::profile::{DaemonSetting, ModuleUse, Profile};
@@ -22,6 +23,7 @@ use suites::catalogue::Configuration;
 use suites::check::Stop;
 use suites::environment::{Claims, HARDWARE_ADDRESS, ModuleSet, Setting};
 use suites::share::Share;
+use vmms::guest::LOAD;
 
 /// Size of the ext4 disk of a guest without a share, in bytes; sparse.
 const DISK: u64 = 8 << 30;
@@ -46,6 +48,8 @@ pub(crate) struct Composed {
     pub(crate) disk: PathBuf,
     /// Maximum number of the guest's vCPUs.
     pub(crate) max_vcpus: u32,
+    /// The user as whom QEMU runs, if not as root.
+    pub(crate) user: Option<User>,
     deviations: Vec<Deviation>,
 }
 
@@ -117,6 +121,7 @@ pub(crate) fn compose(
         guest_cid,
         disk,
         max_vcpus,
+        user: None,
         qemu: qemu.argv(),
         daemon_fd: daemon.as_ref().and_then(|d| d.fd(FdPurpose::Virtiofsd)),
         daemon_folder: has_a_relative_socket.then(|| paths.sockets.clone()),
@@ -156,11 +161,13 @@ fn launches(
             sandbox.shared = SharedFilesystem::Virtio9p { dir: shared_dir.clone(), tag: SHARE_TAG.to_owned() };
         }
     }
-    let (mut initramfs, mut stand_in) = (None, None);
+    let (mut initramfs, mut stand_in, mut bus_modules) = (None, None, None);
     let (mut queues, mut vhost_net) = (1, true);
     match &paths.setting {
         // The maximum number of CPUs is the host's.
         Setting::Shipped | Setting::SizedLater | Setting::Vcpus(_) | Setting::Disk(_) => {}
+        // The process has another owner, and the same arguments.
+        Setting::Rootless => {}
         Setting::IoThread => sandbox.io_thread = true,
         Setting::ScsiThread => sandbox.scsi_thread = true,
         Setting::RootPort => sandbox.root_ports = 1,
@@ -186,6 +193,10 @@ fn launches(
             sandbox.memory = MemoryBacking::TwoNodes;
             sandbox.numa_port = true;
             stand_in = Some(text(file));
+        }
+        Setting::Microvm { drivers } => {
+            sandbox.microvm = true;
+            bus_modules = (!drivers.is_empty()).then(|| format!("{LOAD}{}", drivers.join(",")));
         }
         Setting::Firmware(file) => sandbox.firmware = Some(text(file)),
         Setting::Template(file) => sandbox.memory = MemoryBacking::File { path: text(file), shared: true },
@@ -215,6 +226,8 @@ fn launches(
     changes.extend((!profile.qemu.foreground).then_some(Deviation::Foreground));
     changes.extend(initramfs.map(|path| Deviation::Initramfs { path }));
     changes.extend(stand_in.map(|file| Deviation::StandIn { file }));
+    changes.extend(bus_modules.map(|parameter| Deviation::BusModules { parameter }));
+    changes.extend((sandbox.microvm && !provided.kvm).then(|| Deviation::Frequency { khz: system::processor_khz() }));
     changes.push(Deviation::RpcPort { socket: text(&paths.agent) });
     changes.push(Deviation::SerialLog { socket: text(&paths.serial), terse: provided.terse });
     apply(&mut launch, sandbox.arch, &changes).map_err(|e| internal_error(&e))?;

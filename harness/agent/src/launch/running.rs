@@ -13,6 +13,7 @@ use crate::launch::open_files::Lowered;
 use crate::launch::paths::GuestPaths;
 use crate::launch::provided::{Provided, RequiredDevice};
 use crate::launch::qemu_process;
+use crate::launch::without_root;
 use crate::log::Log;
 use crate::process::{kill_group, stderr_log, wait};
 use model::foreign::linux::panic_line;
@@ -103,8 +104,12 @@ impl RunningGuest {
         let not_started = |launched: &Launched, stop| {
             Box::new(NotStarted { stop, launched: Some(launched.clone()), logs: logs_in(&folder) })
         };
-        let composed = compose::compose(profile, configuration, provided, claims, &paths)
+        let mut composed = compose::compose(profile, configuration, provided, claims, &paths)
             .map_err(|stop| not_started(&Launched::default(), stop))?;
+        if paths.setting == Setting::Rootless {
+            without_root::drop_root(&mut composed, claims, &paths, provided)
+                .map_err(|stop| not_started(&composed.launched(), stop))?;
+        }
         let launched = composed.launched();
         let mut running = RunningGuest::spawn(profile, &composed, claims.kernel.clone(), paths, deadlines)
             .map_err(|stop| not_started(&launched, stop))?;
@@ -198,8 +203,24 @@ impl RunningGuest {
                 let last = self.serial.as_ref().map(|log| log.last_lines(3)).unwrap_or_default();
                 Stop::error(growth::slow(self.deadlines.boot, since_output, &last))
             }
-            e => self.why("booting the guest to userspace", &e.to_string(), Component::Kernel),
+            e => {
+                let stop = self.why("booting the guest to userspace", &e.to_string(), Component::Kernel);
+                self.excusing_the_kernel(stop)
+            }
         })
+    }
+
+    /// Returns an error instead of a failure that blames the kernel of a `microvm` without KVM: that machine has no
+    /// timer by which a kernel could measure its processor, so the harness tells it the frequency, and a hang may be
+    /// the harness's fault.
+    fn excusing_the_kernel(&self, stop: Stop) -> Stop {
+        let is_helped = matches!(self.paths.setting, Setting::Microvm { .. }) && !self.provided.kvm;
+        match stop {
+            Stop::Fail { message, blames: Some(Component::Kernel), .. } if is_helped => {
+                Stop::error(format!("{message}; without KVM, the harness told the kernel its processor's frequency"))
+            }
+            other => other,
+        }
     }
 
     /// Connects to a socket of QEMU, as soon as QEMU listens.

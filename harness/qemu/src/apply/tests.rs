@@ -152,6 +152,31 @@ fn with_katas_serial_port_the_kernel_log_is_on_the_second_port() {
     }
 }
 
+/// The devices of a machine without PCI have other names, and its guest is told what it cannot find out by itself.
+#[test]
+fn a_microvm_gets_its_deviations_on_mmio() {
+    let profile = Profile::find("go-3.32").unwrap();
+    let sandbox = Sandbox {
+        microvm: true,
+        vsock: Some(Vsock { guest_cid: 5 }),
+        net: Some(Net { tap: "tap0_kata".to_owned(), mac: "02:00:00:00:00:01".to_owned(), queues: 1, vhost: true }),
+        ..Sandbox::new(profile, "qemu", "s1", "/boot/vmlinuz")
+    };
+    let mut launch = argv::launch(profile, &sandbox).unwrap();
+    let modules = Deviation::BusModules { parameter: "load=virtio_mmio".to_owned() };
+    let mut changes = vec![Deviation::Accelerator, Deviation::CpuModel, Deviation::NoVsock, Deviation::NoNetwork];
+    changes.extend([modules, Deviation::Frequency { khz: 2_000_000 }]);
+    changes.push(Deviation::RpcPort { socket: "/run/rpc.sock".to_owned() });
+    changes.push(Deviation::SerialLog { socket: "/run/serial.sock".to_owned(), terse: false });
+    apply(&mut launch, Arch::X86_64, &changes).unwrap();
+    let argv = launch.argv().join(" ");
+    assert!(argv.contains("-machine microvm,accel=tcg") && !argv.contains("vsock") && !argv.contains("tap"), "{argv}");
+    assert!(argv.contains(" load=virtio_mmio tsc_early_khz=2000000 console=ttyS0"), "{argv}");
+    assert_eq!(argv.matches("-device virtio-serial-device").count(), 1, "{argv}");
+    // The frequency differs from machine to machine.
+    assert!(launch.normalised().join(" ").contains("tsc_early_khz=<khz>"));
+}
+
 /// The architecture is passed in and not guessed from the machine name: QEMU's `virt` is on Arm and on RISC-V, too.
 #[test]
 fn the_architecture_is_passed_in_not_guessed_from_the_machine() {

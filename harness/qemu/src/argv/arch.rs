@@ -20,11 +20,20 @@ const READ: [&str; 2] = ["go-3.32", "rs-4.1"];
 /// `src/runtime-rs/arch/powerpc64le-options.mk@4.1.0`).
 const POWER_ACCELERATORS: &str = "cap-cfpc=broken,cap-sbbc=broken,cap-ibs=broken,cap-large-decr=off,cap-ccf-assist=off";
 
-/// Returns the profile as its runtime configures QEMU on the architecture.
+/// QEMU's machine without PCI, whose virtio devices are on MMIO (`defaultTransport` in govmm's `qemu.go`).
+pub(crate) const MICROVM: &str = "microvm";
+/// The end of the names of QEMU's virtio devices on MMIO.
+pub(crate) const MMIO_SUFFIX: &str = "device";
+
+/// Returns the profile as its runtime configures QEMU on the sandbox's architecture and machine.
 ///
 /// # Errors
 /// When the profile's arguments for the architecture are not known.
-pub(super) fn profile(profile: &Profile, arch: Arch) -> Result<Cow<'_, Profile>, ArgvError> {
+pub(super) fn profile<'a>(profile: &'a Profile, sandbox: &Sandbox) -> Result<Cow<'a, Profile>, ArgvError> {
+    let arch = sandbox.arch;
+    if arch == Arch::X86_64 && sandbox.microvm {
+        return Ok(Cow::Owned(microvm(profile)));
+    }
     if arch == Arch::X86_64 {
         return Ok(Cow::Borrowed(profile));
     }
@@ -48,6 +57,16 @@ pub(super) fn profile(profile: &Profile, arch: Arch) -> Result<Cow<'_, Profile>,
         qemu.runtime_params = go_params(arch).iter().map(|param| (*param).to_owned()).collect();
     }
     Ok(Cow::Owned(changed))
+}
+
+/// Returns the profile with the machine type `microvm`, whose options are those of q35 (`supportedQemuMachines` in
+/// `src/runtime/virtcontainers/qemu_amd64.go`), and which has no PCIe root (`hasPCIeRoot` in govmm's `qemu.go`); both at
+/// 3.32.0 and 4.1.0.
+fn microvm(profile: &Profile) -> Profile {
+    let mut changed = profile.clone();
+    changed.qemu.machine = MICROVM.to_owned();
+    changed.qemu.root_bus = None;
+    changed
 }
 
 /// Returns `defaultQemuMachineOptions` of the architecture, then `machine_accelerators` (`getQemuMachine` in
@@ -130,6 +149,10 @@ pub(super) fn go_switch_ports(sandbox: &Sandbox) -> u32 {
 /// message.
 pub(super) fn lacks(sandbox: &Sandbox, runtime: Runtime) -> Option<&'static str> {
     let arch = sandbox.arch;
+    // `newQemuArch` knows it in `qemu_amd64.go` only; what runtime-rs would pass for it was not read.
+    if sandbox.microvm && (arch != Arch::X86_64 || runtime != Runtime::Go) {
+        return Some("the machine type microvm");
+    }
     if arch == Arch::X86_64 {
         return None;
     }
@@ -157,8 +180,13 @@ pub(super) fn lacks(sandbox: &Sandbox, runtime: Runtime) -> Option<&'static str>
     }
 }
 
-/// Returns the bus of the bridges, if the machine has PCI: `genericAppendBridges` in `qemu.go`, `DevicePciBridge::new`.
-pub(super) fn bridge_bus(arch: Arch) -> Option<&'static str> {
+/// Returns the bus of the bridges, if the machine has PCI: `genericBridges` and `genericAppendBridges` in `qemu.go`,
+/// `DevicePciBridge::new`.
+pub(super) fn bridge_bus(sandbox: &Sandbox) -> Option<&'static str> {
+    if sandbox.microvm { None } else { root_of(sandbox.arch) }
+}
+
+fn root_of(arch: Arch) -> Option<&'static str> {
     match arch {
         Arch::X86_64 | Arch::Aarch64 => Some(ROOT_BUS),
         Arch::Ppc64le => Some("pci.0"),
@@ -167,13 +195,13 @@ pub(super) fn bridge_bus(arch: Arch) -> Option<&'static str> {
 }
 
 fn has_pcie_root(arch: Arch) -> bool {
-    bridge_bus(arch) == Some(ROOT_BUS)
+    root_of(arch) == Some(ROOT_BUS)
 }
 
 /// Returns whether memory is bound to a NUMA node instead of being named by `-machine`: `isDimmSupported` in govmm's
 /// `qemu.go`.
-pub(super) fn has_dimms(arch: Arch) -> bool {
-    arch != Arch::S390x
+pub(super) fn has_dimms(sandbox: &Sandbox) -> bool {
+    sandbox.arch != Arch::S390x && !sandbox.microvm
 }
 
 /// Returns whether the guest reads an image without copying it (DAX), as from an NVDIMM. Not on Arm, where the kernel
@@ -213,36 +241,59 @@ pub(super) fn go_max_memory(sandbox: &Sandbox, offset: u64) -> u64 {
     }
 }
 
-/// The bus of a guest's virtio devices. On channels each device has a number, in the order in which the runtime adds
-/// them.
-pub(super) struct Bus {
-    next: Option<u32>,
+/// The bus of a guest's virtio devices.
+pub(super) enum Bus {
+    /// PCI, of nearly all machines.
+    Pci,
+    /// MMIO: no place of a device is ever named.
+    Mmio,
+    /// Channels, on which each device has a number, in the order in which the runtime adds them.
+    Channels {
+        /// The next device's number.
+        next: u32,
+    },
 }
 
 impl Bus {
     /// Creates the bus. The Go runtime's channel numbers start at 1 (`AddDevice` in
     /// `src/runtime/virtcontainers/types/bridges.go`), those of runtime-rs (`CcwSubChannel`) at 0.
-    pub(super) fn new(arch: Arch, runtime: Runtime) -> Bus {
+    pub(super) fn new(sandbox: &Sandbox, runtime: Runtime) -> Bus {
         let first = match runtime {
             Runtime::Go => 1,
             Runtime::Rs => 0,
         };
-        Bus { next: arch.has_channels().then_some(first) }
+        if sandbox.microvm {
+            Bus::Mmio
+        } else if sandbox.arch.has_channels() {
+            Bus::Channels { next: first }
+        } else {
+            Bus::Pci
+        }
     }
 
-    /// Returns the full device name: `virtio-net-pci`, `virtio-net-ccw`.
+    /// Returns the full device name: `virtio-net-pci`, `virtio-net-device`, `virtio-net-ccw`.
     pub(super) fn device(&self, name: &str) -> String {
-        format!("{name}-{}", if self.is_pci() { "pci" } else { "ccw" })
+        let suffix = match self {
+            Bus::Pci => "pci",
+            Bus::Mmio => MMIO_SUFFIX,
+            Bus::Channels { .. } => "ccw",
+        };
+        format!("{name}-{suffix}")
     }
 
     pub(super) fn is_pci(&self) -> bool {
-        self.next.is_none()
+        matches!(self, Bus::Pci)
     }
 
-    /// Returns `,devno=fe.0.0001` for the next device on channels, nothing on PCI.
+    pub(super) fn has_channels(&self) -> bool {
+        matches!(self, Bus::Channels { .. })
+    }
+
+    /// Returns `,devno=fe.0.0001` for the next device on channels, nothing on other buses.
     pub(super) fn place(&mut self) -> String {
-        let Some(number) = self.next else { return String::new() };
-        self.next = Some(number + 1);
+        let Bus::Channels { next } = self else { return String::new() };
+        let number = *next;
+        *next += 1;
         format!(",devno=fe.0.{number:04x}")
     }
 }

@@ -104,7 +104,7 @@ fn nvdimm(sandbox: &Sandbox) -> &'static str {
 /// Returns the argument of `appendMemoryKnobs` that uses the memory backend. Without DIMMs it is a second `-machine`,
 /// which QEMU merges with the first.
 fn memory_place(sandbox: &Sandbox) -> Arg {
-    match arch::has_dimms(sandbox.arch) {
+    match arch::has_dimms(sandbox) {
         true => Arg::new("-numa", "node,memdev=dimm1"),
         false => Arg::new("-machine", "memory-backend=dimm1"),
     }
@@ -132,10 +132,10 @@ fn memory_backend(sandbox: &Sandbox, values: &Values) -> String {
 }
 
 fn devices(profile: &Profile, sandbox: &Sandbox, values: &Values) -> Vec<Arg> {
-    let mut bus = Bus::new(sandbox.arch, profile.runtime);
-    // `disableModern` in govmm prints the option with either value on PCI.
+    let mut bus = Bus::new(sandbox, profile.runtime);
+    // `disableModern` in govmm prints the option with either value on PCI, and on no other bus.
     let modern = if bus.is_pci() { format!(",disable-modern={}", sandbox.nested) } else { String::new() };
-    let bridge = arch::bridge_bus(sandbox.arch).map(|on| {
+    let bridge = arch::bridge_bus(sandbox).map(|on| {
         Arg::new("-device", format!("pci-bridge,bus={on},id=pci-bridge-0,chassis_nr=1,{}", profile.qemu.bridge))
     });
     let mut args: Vec<Arg> = bridge.into_iter().collect();
@@ -160,10 +160,10 @@ fn devices(profile: &Profile, sandbox: &Sandbox, values: &Values) -> Vec<Arg> {
     }
     args.push(Arg::new("-device", format!("{},id=scsi0{modern}{thread}{}", bus.device("virtio-scsi"), bus.place())));
     // `CreateVM` adds no virtio-rng on IBM Z, which has its own random numbers.
-    if bus.is_pci() {
+    if !bus.has_channels() {
         args.extend([
             Arg::new("-object", "rng-random,id=rng0,filename=/dev/urandom"),
-            Arg::new("-device", "virtio-rng-pci,rng=rng0"),
+            Arg::new("-device", format!("{},rng=rng0", bus.device("virtio-rng"))),
         ]);
     }
     // `CreateVM` always makes the balloon a modern device, nested or not.

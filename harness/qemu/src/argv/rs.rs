@@ -94,7 +94,7 @@ fn memory_backend(sandbox: &Sandbox) -> (&'static str, String) {
 }
 
 fn devices(profile: &Profile, sandbox: &Sandbox, values: &Values) -> Vec<Arg> {
-    let mut bus = Bus::new(sandbox.arch, profile.runtime);
+    let mut bus = Bus::new(sandbox, profile.runtime);
     let modern = if sandbox.nested { ",disable-modern=true" } else { "" };
     let mut args: Vec<Arg> = sandbox.iommu.then(|| Arg::new("-device", super::IOMMU)).into_iter().collect();
     args.extend(values.monitor(sandbox));
@@ -164,7 +164,7 @@ fn devices(profile: &Profile, sandbox: &Sandbox, values: &Values) -> Vec<Arg> {
 /// Returns the bridge of `add_bridges`. A firmware reserves room only for devices behind PCIe ports, so with a firmware
 /// the bridge is behind such a port (`DeviceNestedPcieBridge`), on q35 only (`use_nested_pcie_bridges`).
 fn bridge(profile: &Profile, sandbox: &Sandbox) -> Vec<Arg> {
-    let Some(on) = arch::bridge_bus(sandbox.arch) else { return Vec::new() };
+    let Some(on) = arch::bridge_bus(sandbox) else { return Vec::new() };
     if sandbox.firmware.is_none() || sandbox.arch != Arch::X86_64 {
         let options = &profile.qemu.bridge;
         return vec![Arg::new("-device", format!("pci-bridge,bus={on},id=pci-bridge-0,chassis_nr=1,{options}"))];

@@ -214,6 +214,50 @@ fn a_setting_is_described_in_each_profiles_way() {
     insta::assert_snapshot!(all.join("\n\n"));
 }
 
+/// Written by hand from `newQemuArch` in src/runtime/virtcontainers/qemu_amd64.go, `genericBridges` in
+/// src/runtime/virtcontainers/qemu.go, and `defaultTransport`, `hasPCIeRoot` and `isDimmSupported` in
+/// src/runtime/pkg/govmm/qemu/qemu.go; all the same at 3.32.0 and 4.1.0.
+#[test]
+fn a_microvm_has_its_devices_on_mmio_and_no_bridge() {
+    let profile = profile("go-3.32");
+    let without = sandbox(profile, SharedFilesystem::None);
+    let mut with = Sandbox { microvm: true, nested: true, ..without.clone() };
+    with.disks = vec![BlockDevice { id: "0".to_owned(), file: "/d.img".to_owned(), read_only: false }];
+    let [without, with] = [without, with].map(|sandbox| launch(profile, &sandbox).unwrap());
+    let new: Vec<String> = with
+        .args
+        .iter()
+        .filter(|arg| !without.args.contains(arg))
+        .map(|arg| format!("{} {}", arg.flag, arg.value.as_deref().unwrap_or("(alone)")))
+        .collect();
+    assert_eq!(
+        new,
+        [
+            "-machine microvm,accel=kvm",
+            "-device virtio-serial-device,id=serial0",
+            "-device virtio-scsi-device,id=scsi0",
+            "-device virtio-rng-device,rng=rng0",
+            "-device vhost-vsock-device,vhostfd=4,id=vsock-1234567,guest-cid=1234567",
+            "-device driver=virtio-net-device,netdev=network-0,mac=02:00:00:00:00:01,mq=on",
+            "-device virtio-blk-device,drive=drive-0,config-wce=off,serial=drive-0",
+            "-drive id=drive-0,file=/d.img,aio=threads,format=raw,if=none",
+            "-machine memory-backend=dimm1",
+        ]
+    );
+    let text = lines(&with);
+    assert!(!text.contains("-bridge") && !text.contains("-pci") && !text.contains("-numa"), "{text}");
+}
+
+#[test]
+fn only_the_go_runtime_on_x86_64_has_a_microvm() {
+    for (name, arch) in [("rs-4.1", Arch::X86_64), ("go-3.32", Arch::Aarch64)] {
+        let profile = profile(name);
+        let sandbox = Sandbox { microvm: true, arch, ..sandbox(profile, SharedFilesystem::None) };
+        let error = launch(profile, &sandbox).unwrap_err().to_string();
+        assert!(error.ends_with("for the machine type microvm"), "{error}");
+    }
+}
+
 /// `disableModern` in src/runtime/pkg/govmm/qemu/qemu.go@3.29.0 prints the option either way; `should_disable_modern`
 /// in src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.0.0 prints it only when true, and not for the
 /// console.

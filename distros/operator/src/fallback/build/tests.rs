@@ -54,6 +54,7 @@ fn no_text_of_a_record_becomes_a_shell_command() {
         kernel: None,
         container_manager: None,
         docker: None,
+        firmware: Vec::new(),
     };
     for component in [Buildable::Qemu, Buildable::Virtiofsd] {
         let profile = Profile::all().first().unwrap();
