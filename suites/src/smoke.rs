@@ -39,7 +39,7 @@ const BOOTS: &[&str] = &["smoke::kernel_boots_to_userspace"];
 
 /// Returns the rows of this suite, in the order of running.
 pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
-    let modules: [&'static [Row]; 31] = [
+    let modules: [&'static [Row]; 32] = [
         packages::ROWS,
         gates::ROWS,
         kernel::ROWS,
@@ -57,6 +57,7 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
         hotplug::ROWS,
         hotplug::cpus::ROWS,
         hotplug::disks::ROWS,
+        hotplug::addresses::ROWS,
         hotplug::interfaces::ROWS,
         hotplug::virtio_mem::ROWS,
         image::ROWS,

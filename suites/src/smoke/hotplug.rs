@@ -1,6 +1,7 @@
 //! Hotplug with Kata's own commands: memory, CPUs, disks and network interfaces are found where Kata looks for them,
 //! used, and unplugged.
 
+pub(super) mod addresses;
 pub(super) mod cpus;
 pub(super) mod disks;
 pub(super) mod forms;
