@@ -39,7 +39,7 @@ const BOOTS: &[&str] = &["smoke::kernel_boots_to_userspace"];
 
 /// Returns the rows of this suite, in the order of running.
 pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
-    let modules: [&'static [Row]; 32] = [
+    let modules: [&'static [Row]; 33] = [
         packages::ROWS,
         gates::ROWS,
         kernel::ROWS,
@@ -58,6 +58,7 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
         hotplug::cpus::ROWS,
         hotplug::disks::ROWS,
         hotplug::addresses::ROWS,
+        hotplug::vhost_user::ROWS,
         hotplug::interfaces::ROWS,
         hotplug::virtio_mem::ROWS,
         image::ROWS,

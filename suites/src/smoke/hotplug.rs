@@ -10,6 +10,7 @@ mod online;
 pub(super) mod options;
 pub(super) mod scratch_disk;
 mod unplug;
+pub(super) mod vhost_user;
 pub(super) mod virtio_mem;
 pub(super) mod waits;
 

@@ -177,6 +177,9 @@ fn launches(
         Setting::LegacySerial => sandbox.legacy_serial = true,
         Setting::Preallocated => sandbox.preallocated = true,
         Setting::Hugepages => sandbox.memory = MemoryBacking::Hugepages,
+        Setting::VhostUserStore => {
+            sandbox.memory = MemoryBacking::File { path: "/dev/shm".to_owned(), shared: true };
+        }
         Setting::Numa => sandbox.memory = MemoryBacking::TwoNodes,
         Setting::NumaDevice(file) => {
             sandbox.memory = MemoryBacking::TwoNodes;

@@ -20,10 +20,12 @@ mod memory;
 mod optional;
 #[cfg(test)]
 mod tests;
+mod vhost_user;
 
 pub(super) use alone::{interface_alone, pci_disk_alone, root_port_disk_alone, scsi_disk_alone};
 pub(super) use memory::{plug_memory, plug_virtio_mem, refused_memory, resize_virtio_mem};
 pub(super) use optional::{IO_THREAD, Options, plug_pci_disk_with};
+pub(super) use vhost_user::{plug_vhost_user_disk, remove_socket};
 
 /// A disk's file, and the options with which it is plugged.
 #[derive(Debug, Clone, Copy)]
