@@ -95,6 +95,9 @@ pub trait EnvironmentSide {
     /// Starts QEMU with the profile's virtio-fs arguments against a socket of the harness's in the daemon's place. `Ok`
     /// once QEMU has spoken vhost-user on the socket; else QEMU's own words.
     fn start_qemu_against_a_silent_daemon(&self) -> Result<(), Stop>;
+    /// Serves a file as a disk over vhost-user by the release's `qemu-storage-daemon`, in the place of SPDK. Skips if the
+    /// release has no such program, or one that cannot do that.
+    fn serve_disk(&self, file: &Path) -> Result<Box<dyn DiskServer>, Stop>;
     /// Boots a guest of the profile without a share, to the point where its agent answers.
     fn boot(&self) -> Result<Box<dyn Machine>, Stop>;
     /// Boots a guest of the profile with a setting other than the shipped one. A guest that takes over a saved state is
@@ -217,6 +220,14 @@ pub trait Daemon {
             count => lines[count.saturating_sub(8)..].join(" | "),
         }
     }
+}
+
+/// A running process that serves a disk over vhost-user.
+pub trait DiskServer {
+    /// Returns the socket on which it waits for QEMU.
+    fn socket(&self) -> &Path;
+    /// Describes how the process ended, with its last words; `None` if it outlives `deadline`.
+    fn ended(&mut self, deadline: Duration) -> Option<String>;
 }
 
 /// A running guest, seen from its host.

@@ -61,6 +61,8 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
         hotplug::ROWS,
         hotplug::cpus::ROWS,
         hotplug::disks::ROWS,
+        hotplug::addresses::ROWS,
+        hotplug::vhost_user::ROWS,
         hotplug::interfaces::ROWS,
         hotplug::virtio_mem::ROWS,
         image::ROWS,

@@ -32,6 +32,11 @@ pub(crate) static RS: Names = LazyLock::new(|| of(|p| p.runtime == Runtime::Rs))
 /// PCIe root ports are all alike: from 2.5 to 3.27 the Go runtime reserved windows in them by the size of the host's
 /// GPUs (`getBARsMaxAddressableMemory` in src/runtime/virtcontainers/qemu_arch_base.go@3.24.0).
 pub(crate) static ROOT_PORTS: Names = LazyLock::new(|| of(|p| p.version() >= KataVersion::new(3, 29, 0)));
+/// The Go runtime, if it reads back where a device is that it has plugged into a root port.
+pub(crate) static GO_ROOT_PORTS: Names =
+    LazyLock::new(|| of(|p| p.runtime == Runtime::Go && p.version() >= KataVersion::new(3, 29, 0)));
+/// The runtime can plug disks that another process serves over vhost-user; runtime-rs does so for Dragonball alone.
+pub(crate) static VHOST_USER_DISKS: Names = LazyLock::new(|| of(|p| Setting::VhostUserStore.is_known_to(p)));
 /// The runtime passes disks as descriptor sets, and queries QEMU for them.
 pub(crate) static FDSETS: Names = LazyLock::new(|| of(|p| p.qemu.blk_source == BlkSource::Fdset));
 
@@ -112,8 +117,8 @@ mod tests {
         let of_gates = [&NINEP, &BUILD_GATE, &VHOST_USER_BLK, &AMD_IOMMU, &SEV_SNP, &READY_LINE, &GO, &RS, &ROOT_PORTS];
         let of_forms = [&FDSETS, &BY_PATH, &RECLAIM, &SANDBOX, &NUMA, &IO_THREAD, &LEGACY_SERIAL, &MONITOR];
         let of_machines = [&MICROVM, &ROOTLESS];
-        let of_disks = [&DISK_QUEUES, &SECTORS, &DISCARDS, &RS_BY_PATH, &EROFS, &CONTROL_GROUPS];
-        let of_daemons = [&CACHES, &CACHE_METADATA, &SUBMOUNTS];
+        let of_disks = [&DISK_QUEUES, &SECTORS, &DISCARDS, &RS_BY_PATH, &EROFS, &CONTROL_GROUPS, &VHOST_USER_DISKS];
+        let of_daemons = [&CACHES, &CACHE_METADATA, &SUBMOUNTS, &GO_ROOT_PORTS];
         let of_vmms = [&CLOUD_HYPERVISOR, &FIRECRACKER];
         let all = of_gates.iter().chain(&of_forms).chain(&of_disks).chain(&of_daemons).chain(&of_vmms);
         let all = all.chain(&of_machines);

@@ -140,6 +140,11 @@ capabilities! {
         "a tap that is passed to a running QEMU as a descriptor carries packets with vhost-net, and without it if the \
          runtime supports that"
     }
+    VmmHotplugVhostUser {
+        "vmm.hotplug.vhost-user", "hotplug.vhost-user", Vmm, Detail,
+        "a disk that another process serves over vhost-user, as SPDK does, is plugged into a running guest, appears \
+         where Kata predicts and holds data"
+    }
     VmmHotplugMany {
         "vmm.hotplug.many", "hotplug.many", Vmm, Detail,
         "64 disks and 8 network interfaces are plugged into one running guest, and all of them work"

@@ -5,6 +5,7 @@ pub(crate) mod api;
 pub mod compose;
 pub(crate) mod daemon;
 pub mod deadlines;
+pub(crate) mod disk_server;
 mod ending;
 mod growth;
 mod late;

@@ -78,6 +78,7 @@ impl PackageFamily for Apt {
 
     fn machine_packages(&self) -> &'static [&'static str] {
         // `ip` sets up networks for containers, the plugins those for pods; snapshotters call dmsetup and mkfs.erofs.
+        // qemu-utils has qemu-storage-daemon since Debian 13, which serves a disk over vhost-user.
         &[
             "containernetworking-plugins",
             "dbus",
@@ -86,6 +87,7 @@ impl PackageFamily for Apt {
             "initramfs-tools",
             "iproute2",
             "kmod",
+            "qemu-utils",
             "systemd-sysv",
             "udev",
         ]

@@ -54,6 +54,10 @@ pub enum Setting {
     Monitor(PathBuf),
     /// `enable_hugepages = true`.
     Hugepages,
+    /// `enable_vhost_user_store = true`: the guest's memory is shared with the processes that serve its disks. Kata
+    /// insists on huge pages then; here the memory is a file in /dev/shm, as for virtio-fs, so that any environment can
+    /// have it.
+    VhostUserStore,
     /// `use_legacy_serial = true`.
     LegacySerial,
     /// `enable_mem_prealloc = true`.
@@ -105,6 +109,7 @@ impl Setting {
             Setting::Monitor(file("monitor")),
             Setting::LegacySerial,
             Setting::Hugepages,
+            Setting::VhostUserStore,
             Setting::Preallocated,
             Setting::Numa,
             Setting::NumaDevice(file("disk")),
@@ -152,6 +157,9 @@ impl Setting {
             // `appendConsole` in src/runtime/virtcontainers/qemu_arch_base.go@2.5.0.
             Setting::LegacySerial => go && since(2, 5),
             Setting::MemoryDump | Setting::Hugepages => go,
+            // For vhost-user-blk, `ExecuteCharDevUnixSocketAdd` in src/runtime/pkg/govmm/qemu/qmp.go@2.4.0: before, it
+            // says `wait` for a socket on which QEMU does not listen.
+            Setting::VhostUserStore => go && since(2, 4),
             // `appendMultiNUMAMemoryKnobs` in src/runtime/pkg/govmm/qemu/qemu.go@3.32.0.
             Setting::Numa | Setting::NumaDevice(_) => go && since(3, 32),
             // Earlier Go runtimes have it, too; their arguments for it were not read.
@@ -170,6 +178,7 @@ impl Setting {
             Setting::Numa | Setting::NumaDevice(_) => (Some(2), None),
             Setting::MemoryDump
             | Setting::Hugepages
+            | Setting::VhostUserStore
             | Setting::Preallocated
             | Setting::Template(_)
             | Setting::Clone(_) => (None, Some(SMALL_MIB)),
@@ -204,5 +213,7 @@ mod tests {
         assert_eq!(known(Setting::Monitor(PathBuf::new()))[0], "go-3.8");
         assert!(known(Setting::MemoryDump).iter().all(|name| name.starts_with("go-")));
         assert_eq!(known(Setting::MemoryDump), known(Setting::Hugepages));
+        assert_eq!(known(Setting::VhostUserStore).first(), Some(&"go-2.4"));
+        assert_eq!(known(Setting::VhostUserStore).last(), Some(&"go-3.32"));
     }
 }

@@ -3,8 +3,8 @@
 use crate::check::{Check, Stop};
 use crate::claims::{Claims, ModuleSet};
 use crate::environment::{
-    Action, Answer, CommandOutput, Daemon, Ending, EnvironmentSide, Machine, OtherMachine, Question, Reply, Setting,
-    Tap, VcpuError, VcpuRun,
+    Action, Answer, CommandOutput, Daemon, DiskServer, Ending, EnvironmentSide, Machine, OtherMachine, Question, Reply,
+    Setting, Tap, VcpuError, VcpuRun,
 };
 use crate::outcome::Component;
 use crate::share::Share;
@@ -245,6 +245,10 @@ impl EnvironmentSide for FakeEnvironment {
     }
 
     fn start_virtiofsd(&self) -> Result<Box<dyn Daemon>, Stop> {
+        Err(nothing())
+    }
+
+    fn serve_disk(&self, _: &Path) -> Result<Box<dyn DiskServer>, Stop> {
         Err(nothing())
     }
 

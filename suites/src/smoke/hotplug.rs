@@ -1,6 +1,7 @@
 //! Hotplug with Kata's own commands: memory, CPUs, disks and network interfaces are found where Kata looks for them,
 //! used, and unplugged.
 
+pub(super) mod addresses;
 pub(super) mod cpus;
 pub(super) mod disks;
 pub(super) mod forms;
@@ -9,6 +10,7 @@ mod online;
 pub(super) mod options;
 pub(super) mod scratch_disk;
 mod unplug;
+pub(super) mod vhost_user;
 pub(super) mod virtio_mem;
 pub(super) mod waits;
 
@@ -47,6 +49,11 @@ pub(super) static ROWS: &[Row] = &[
     row!(Environment(memory_is_hotplugged), &[Capability::VmmHotplugMemory], Qemu)
         .places(&[Place::OwnGuest])
         .blocked_by(BOOTS)
+        .seconds(180),
+    row!(Environment(refused_memory_can_be_plugged_again), &[Capability::VmmHotplugMemory], Qemu)
+        .places(&[Place::OwnGuest])
+        .blocked_by(&["smoke::memory_is_hotplugged"])
+        .under(&under::GO)
         .seconds(180),
     row!(Environment(query_memory_devices_is_parsed), &[Capability::VmmQmp], Qemu)
         .places(&[Place::OwnGuest])
@@ -125,10 +132,31 @@ fn memory_is_hotplugged(env: &dyn EnvironmentSide) -> Check {
         0 => "the guest's kernel brought the new memory online by itself".to_owned(),
         blocks => format!("{blocks} blocks of the new memory were brought online as Kata's agent does it"),
     });
+    is_counted(machine, size)
+}
+
+/// Checks that QEMU counts a DIMM of this size, and no other.
+fn is_counted(machine: &mut dyn Machine, size: u64) -> Check {
     let summary = machine.qmp("query-memory-size-summary", json!({}))?;
     let plugged = summary.get("plugged-memory").and_then(Value::as_u64);
     ensure!(plugged == Some(size), "a DIMM of {size} bytes was plugged, QEMU counts {plugged:?}");
     Ok(())
+}
+
+/// If QEMU refuses a DIMM, the memory that was added for it can be removed, and memory can then be plugged under the
+/// same names.
+///
+/// The Go runtime removes it with `object-del` (`ExecMemdevAdd` in src/runtime/pkg/govmm/qemu/qmp.go@4.1.0), because
+/// its next attempt has the same names, which come from the DIMM's slot (`hotplugAddMemory` in
+/// src/runtime/virtcontainers/qemu.go@4.1.0). Here QEMU refuses the DIMM because its slot does not exist.
+fn refused_memory_can_be_plugged_again(env: &dyn EnvironmentSide) -> Check {
+    let mut machine = env.boot()?;
+    let machine = machine.as_mut();
+    let size = dimm_size(machine);
+    let refusal = forms::refused_memory(machine, size)?;
+    env.note(format!("the DIMM that was to be refused: {refusal}"));
+    forms::plug_memory(machine, size)?;
+    is_counted(machine, size)
 }
 
 /// `query-memory-devices` describes a plugged DIMM in the form that the runtime parses.
@@ -287,14 +315,19 @@ pub(super) fn thing_of(machine: &mut dyn Machine, device: &str, class: &str) -> 
     Ok(list(machine, &format!("{device}/{virtio}/{class}"))?.into_iter().next())
 }
 
-/// Plugs a DIMM of at least one of the guest's memory blocks; returns its size in bytes.
+/// Plugs a DIMM; returns its size in bytes.
 fn plug_memory(machine: &mut dyn Machine) -> Result<u64, Stop> {
+    let size = dimm_size(machine);
+    forms::plug_memory(machine, size)?;
+    Ok(size)
+}
+
+/// Returns the size of a DIMM, bytes: at least one of the guest's memory blocks.
+fn dimm_size(machine: &mut dyn Machine) -> u64 {
     let block = read(machine, "/sys/devices/system/memory/block_size_bytes");
     // A kernel without this file has no memory hotplug, which the later wait reports.
     let block = block.ok().and_then(|text| u64::from_str_radix(text.trim(), 16).ok()).unwrap_or(128 << 20);
-    let size = block.max(256 << 20);
-    forms::plug_memory(machine, size)?;
-    Ok(size)
+    block.max(256 << 20)
 }
 
 /// Checks whether a name consists of the prefix and a number.

@@ -6,6 +6,7 @@ use crate::environment::launcher::Launcher;
 use crate::launch::compose::{self, Composed};
 use crate::launch::daemon::DaemonProcess;
 use crate::launch::deadlines::Deadlines;
+use crate::launch::disk_server::DiskProcess;
 use crate::launch::paths::GuestPaths;
 use crate::launch::provided::RequiredDevice;
 use crate::launch::running::{NotStarted, RunningGuest};
@@ -25,7 +26,7 @@ use std::time::Duration;
 use suites::catalogue::Configuration;
 use suites::check::Stop;
 use suites::environment::{
-    Claims, CommandOutput, Daemon, EnvironmentSide, Machine, OtherMachine, Setting, Tap, VcpuError, VcpuRun,
+    Claims, CommandOutput, Daemon, DiskServer, EnvironmentSide, Machine, OtherMachine, Setting, Tap, VcpuError, VcpuRun,
 };
 use suites::outcome::Component;
 use suites::share::Share;
@@ -143,6 +144,14 @@ impl EnvironmentSide for TestEnvironment<'_> {
     fn start_qemu_against_a_silent_daemon(&self) -> Result<(), Stop> {
         let (composed, paths, deadlines) = self.compose_virtio_fs()?;
         against_a_silent_daemon(&composed, &paths, deadlines)
+    }
+
+    fn serve_disk(&self, file: &Path) -> Result<Box<dyn DiskServer>, Stop> {
+        let paths = self.launcher.paths(Setting::Shipped)?;
+        let deadlines = Deadlines::of(self.launcher.provided_with(RequiredDevice::None).nested);
+        let process = DiskProcess::start(file, paths, deadlines)?;
+        self.keep(&[process.log().to_owned()], None);
+        Ok(Box::new(process))
     }
 
     fn boot(&self) -> Result<Box<dyn Machine>, Stop> {

@@ -188,6 +188,9 @@ fn launches(
         Setting::LegacySerial => sandbox.legacy_serial = true,
         Setting::Preallocated => sandbox.preallocated = true,
         Setting::Hugepages => sandbox.memory = MemoryBacking::Hugepages,
+        Setting::VhostUserStore => {
+            sandbox.memory = MemoryBacking::File { path: "/dev/shm".to_owned(), shared: true };
+        }
         Setting::Numa => sandbox.memory = MemoryBacking::TwoNodes,
         Setting::NumaDevice(file) => {
             sandbox.memory = MemoryBacking::TwoNodes;
@@ -343,6 +346,17 @@ fn text(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Without `share=on` the process that serves a disk would see other memory than the guest's.
+    #[test]
+    fn memory_is_shared_with_the_process_that_serves_a_disk() {
+        let profile = Profile::find("go-3.32").unwrap();
+        let paths = GuestPaths::placeholders(Setting::VhostUserStore);
+        let sandbox = Sandbox { initrd: Some("initrd".to_owned()), ..Sandbox::new(profile, "qemu", "id", "kernel") };
+        let (qemu, _) = launches(profile, Configuration::Own, Provided::default(), sandbox, &paths, None).unwrap();
+        let argv = qemu.argv();
+        assert!(argv.iter().any(|argument| argument.ends_with("mem-path=/dev/shm,share=on")), "{argv:?}");
+    }
 
     /// Kata 3.12 and 3.13 start QEMU with the same arguments, but plug devices in another form.
     #[test]

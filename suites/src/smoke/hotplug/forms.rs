@@ -16,12 +16,16 @@ use std::fs::OpenOptions;
 use std::path::Path;
 
 mod alone;
+mod memory;
 mod optional;
 #[cfg(test)]
 mod tests;
+mod vhost_user;
 
 pub(super) use alone::{interface_alone, pci_disk_alone, root_port_disk_alone, scsi_disk_alone};
+pub(super) use memory::{plug_memory, plug_virtio_mem, refused_memory, resize_virtio_mem};
 pub(super) use optional::{IO_THREAD, Options, plug_pci_disk_with};
+pub(super) use vhost_user::{plug_vhost_user_disk, remove_socket};
 
 /// A disk's file, and the options with which it is plugged.
 #[derive(Debug, Clone, Copy)]
@@ -58,39 +62,6 @@ fn opaque(index: u32) -> String {
 pub(super) fn netdev(slot: u32) -> String {
     format!("tap{slot}_kata")
 }
-
-/// Plugs a DIMM of a shared file, as both runtimes do if virtio-fs is the shared filesystem.
-pub(super) fn plug_memory(machine: &mut dyn Machine, bytes: u64) -> Check {
-    let (backend, dimm) = match is_go(machine.profile()) {
-        true => ("mem0", "dimmmem0"),
-        false => ("hotplugged-0", "frontend-to-hotplugged-0"),
-    };
-    let memory = json!({
-        "qom-type": "memory-backend-file", "id": backend, "size": bytes, "mem-path": "/dev/shm", "share": true,
-    });
-    machine.qmp("object-add", memory)?;
-    device_add(machine, json!({ "driver": "pc-dimm", "id": dimm, "memdev": backend })).map(drop)
-}
-
-/// Plugs a virtio-mem device with a maximum of this many bytes, empty at first, into the first slot of Kata's PCI
-/// bridge (`setupVirtioMem` in src/runtime/virtcontainers/qemu.go@4.1.0).
-pub(super) fn plug_virtio_mem(machine: &mut dyn Machine, bytes: u64) -> Check {
-    let memory = json!({
-        "qom-type": "memory-backend-file", "id": "virtiomem", "size": bytes, "mem-path": "/dev/shm", "share": true,
-    });
-    machine.qmp("object-add", memory)?;
-    let device = json!({
-        "driver": "virtio-mem-pci", "id": VIRTIO_MEM, "memdev": "virtiomem", "bus": "pci-bridge-0", "addr": "01",
-    });
-    device_add(machine, device).map(drop)
-}
-
-/// Asks the guest to use this many bytes of its virtio-mem device (`resizeVirtioMem` in the same file).
-pub(super) fn resize_virtio_mem(machine: &mut dyn Machine, bytes: u64) -> Check {
-    machine.qmp("qom-set", json!({ "path": VIRTIO_MEM, "property": "requested-size", "value": bytes })).map(drop)
-}
-
-const VIRTIO_MEM: &str = "virtiomem0";
 
 /// Plugs a CPU into a slot of `query-hotpluggable-cpus`; returns the CPU's id.
 pub(super) fn plug_cpu(machine: &mut dyn Machine, slot: &Value) -> Result<String, Stop> {
