@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 const record = `distro: mini
@@ -136,6 +137,79 @@ func TestProgramSaysWhatTheTypesHave(t *testing.T) {
 	}
 	way, err = asked[Way](t, client, "fallback", machine...)
 	equal(t, "without a daemon", way.Outcome == "configure", err == nil)
+}
+
+func TestProgramSaysWhatTheTypesOfInstallingHave(t *testing.T) {
+	client := system(t)
+	// Nothing is changed, because no machine that runs this test has apk.
+	for _, file := range [][2]string{
+		{"etc/kata-osinfo/mini.yaml", strings.Replace(record, "dnf", "apk", 1)},
+		{"lib/apk/db/installed", "P:qemu-kvm\nV:9.0.1-r0\nA:x86_64\nF:usr/libexec\nR:qemu-kvm\n\n"},
+		{"config", "CONFIG_X86_64=y\nCONFIG_SMP=y\n"},
+	} {
+		path := filepath.Join(client.Root, file[0])
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(file[1]), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	installer, err := asked[Installer](t, client, "installer", "--arch", "x86_64")
+	equal(t, "installer", errors.Is(err, ExitNo), true)
+	equal(t, "place", installer.Place, "nowhere")
+	packages, err := asked[Packages](t, client, "packages", "--arch", "x86_64")
+	equal(t, "packages", err, nil)
+	equal(t, "names", strings.Join(packages.Packages, " "), "qemu-kvm virtiofsd")
+	dry, err := asked[Install](t, client, "install", "--dry-run", "--arch", "x86_64")
+	equal(t, "dry run", errors.Is(err, ExitFailed), true)
+	equal(t, "commands", strings.Join(dry.Plan.Shell, "; "), "apk update; apk add virtiofsd")
+	install, err := asked[Install](t, client, "install", "vmm", "--arch", "x86_64")
+	equal(t, "install", err, nil)
+	equal(t, "version", install.Installed[0].Version, "9.0.1-r0")
+	install, err = asked[Install](t, client, "install", "--arch", "x86_64")
+	equal(t, "without an installer", errors.Is(err, ExitFailed), true)
+	equal(t, "its plan", len(install.Plan.Commands), 2)
+	qemu, err := asked[Requirements](t, client, "requirements", "--profile", "rs-4.0", "--component", "qemu")
+	equal(t, "requirements", err, nil)
+	equal(t, "of a VMM", qemu.KernelOptions == nil, true)
+	config := filepath.Join(client.Root, "config")
+	kernel := []string{"--profile", "rs-4.0", "--component", "kernel", "--check", config}
+	lacking, err := asked[Requirements](t, client, "requirements", kernel...)
+	equal(t, "a kernel", errors.Is(err, ExitNo), true)
+	equal(t, "it lacks something", *lacking.KernelOptions.Uses[0].Missing && len(lacking.Problems) > 0, true)
+	equal(t, "it has something", lacking.KernelOptions.Uses[0].Options[0].State, "met")
+}
+
+func TestInstallingCalls(t *testing.T) {
+	client, ctx := system(t), context.Background()
+	packages, err := client.Packages(ctx, "vmm", "--arch", "x86_64")
+	if err != nil || strings.Join(packages.Packages, " ") != "qemu-kvm" {
+		t.Errorf("%v, %v", packages, err)
+	}
+	requirements, err := client.Requirements(ctx, "--profile", "rs-4.0", "--component", "virtiofsd")
+	if err != nil || len(requirements.Requirements) == 0 {
+		t.Errorf("%v, %v", requirements, err)
+	}
+	var exit *ExitError
+	install, err := client.Install(ctx, "nothing", "--dry-run", "--arch", "x86_64")
+	if install != nil || !errors.As(err, &exit) || exit.Kind == "" {
+		t.Errorf("%v, %v", install, err)
+	}
+}
+
+// TestDeadline needs no kata-osinfo: a program that hangs is killed.
+func TestDeadline(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "kata-osinfo")
+	if err := os.WriteFile(program, []byte("#!/bin/sh\nexec sleep 60\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	answer, err := (&Client{Path: program}).Install(ctx, "--dry-run")
+	if answer != nil || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v, %v", answer, err)
+	}
 }
 
 func TestCalls(t *testing.T) {

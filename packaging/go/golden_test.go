@@ -81,6 +81,37 @@ func TestSaid(t *testing.T) {
 	equal(t, "said", component.Said.Nothing, "it ended with 1")
 }
 
+func TestInstalling(t *testing.T) {
+	installer := golden[Installer](t, "installer")
+	equal(t, "installer", installer.Installer, "apk")
+	equal(t, "no program", installer.Program, "")
+	equal(t, "place", installer.Place, "nowhere")
+	equal(t, "problems", len(installer.Problems), 1)
+	packages := golden[Packages](t, "packages")
+	equal(t, "packages", strings.Join(packages.Packages, " "), "linux-virt qemu-system-x86_64 virtiofsd")
+	equal(t, "nothing is not packaged", len(packages.NotPackaged), 0)
+	dry := golden[Install](t, "dry-run")
+	equal(t, "command", strings.Join(dry.Plan.Commands[1], " "), "apk add virtiofsd")
+	equal(t, "already", dry.Plan.Already[0].Version, "9.0.1-r0")
+	equal(t, "no simulation", dry.Plan.Changes == nil, true)
+	equal(t, "nothing was installed", dry.Installed == nil, true)
+	install := golden[Install](t, "install")
+	equal(t, "nothing to do", len(install.Plan.Commands), 0)
+	equal(t, "installed", install.Installed[0].Package, "qemu-system-x86_64")
+	change := strictly[Change](t, []byte(`{"action": "upgrade", "package": "a", "version": "1-1"}`))
+	equal(t, "change", change, Change{Action: "upgrade", Package: "a", Version: "1-1"})
+}
+
+func TestRequirements(t *testing.T) {
+	requirements := golden[Requirements](t, "requirements")
+	equal(t, "component", requirements.Component, "kernel")
+	equal(t, "kind", requirements.Requirements[0].Kind, "module")
+	use := requirements.KernelOptions.Uses[0]
+	equal(t, "weight", use.Weight, "required")
+	equal(t, "not compared", use.Missing == nil, true)
+	equal(t, "state", use.Options[0].State, "")
+}
+
 func TestWays(t *testing.T) {
 	way := golden[Way](t, "fallback")
 	equal(t, "outcome", way.Outcome, "install")

@@ -96,6 +96,34 @@ func (c *Client) Verified(ctx context.Context, arguments ...string) (*Verified, 
 	return ask[Verified](ctx, c, "verified", arguments)
 }
 
+// Installer returns the system's package installer. [ExitNo] means that it is not there.
+func (c *Client) Installer(ctx context.Context, arguments ...string) (*Installer, error) {
+	return ask[Installer](ctx, c, "installer", arguments)
+}
+
+// Packages returns the packages to install, for the components that are named, or for the preferred VMM and filesystem.
+func (c *Client) Packages(ctx context.Context, arguments ...string) (*Packages, error) {
+	return ask[Packages](ctx, c, "packages", arguments)
+}
+
+// Install installs these packages with the system's own package manager, which needs root; with `--dry-run`, it only
+// returns the plan. The package manager's output is not returned unless the call fails.
+//
+// The end of the context kills kata-osinfo, which ends the package manager in the middle of its work. To limit an
+// installation without that risk, pass `--lock-timeout` for the time that it may wait, and give the context more time
+// than `--timeout`, which each command of the package manager may take: 1800 seconds by default.
+func (c *Client) Install(ctx context.Context, arguments ...string) (*Install, error) {
+	return ask[Install](ctx, c, "install", arguments)
+}
+
+// Requirements returns what the Kata of a profile demands of a distro's package; `--profile` and `--component` must name
+// both. With `--check`, [ExitNo] means that a kernel's configuration lacks an option that Kata requires.
+//
+// It does not depend on the system.
+func (c *Client) Requirements(ctx context.Context, arguments ...string) (*Requirements, error) {
+	return ask[Requirements](ctx, c, "requirements", arguments)
+}
+
 // Fallback returns the next steps for the Kata of a profile, which `--profile` must name.
 func (c *Client) Fallback(ctx context.Context, arguments ...string) (*Way, error) {
 	return ask[Way](ctx, c, "fallback", arguments)

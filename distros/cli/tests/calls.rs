@@ -174,6 +174,10 @@ fn json_output_is_one_document_even_for_errors() {
     assert_eq!(plan["problems"].as_array().map(Vec::len), Some(1), "{plan}");
     let why = if nowhere { "apk is neither in" } else { "apk is not run by this program" };
     assert!(plan["problems"].to_string().contains(why), "{plan}");
+    // Without `--dry-run`, the answer is the same.
+    assert_eq!(json(&["install", "kernel", "--allow-assumed", "--arch", "x86_64"]), plan);
+    let output = run(dir.path(), &["install", "kernel", "--allow-assumed", "--arch", "x86_64"]);
+    assert!(output.ends_with(if nowhere { "exit code 4" } else { "exit code 6" }), "{output}");
     assert_eq!(json(&["list", "--records", "/nowhere"])["error"]["kind"], "bad-records");
 }
 

@@ -188,21 +188,9 @@ pub(crate) fn install(common: &GlobalArguments, arguments: &InstallArguments) ->
         let is_done = plan.commands.is_empty();
         let refused = refusal(&plan, || not_found(&chosen, &system));
         let lacking = if is_done { absent_despite_packages(&system, &components)? } else { Vec::new() };
-        if as_json {
-            let all = problems(refused.iter().map(|(_, problem)| problem).chain(&lacking).cloned());
-            json(&serde_json::json!({ "version": 1, "system": system.json(), "plan": plan, "problems": all }))?;
-        } else {
-            print(&plan_text(&plan))?;
-        }
-        return Ok(match refused {
-            // The plan says so already.
-            Some((Exit::NotExercised, _)) => Exit::NotExercised,
-            Some((exit, problem)) => {
-                eprintln!("error: {}", printable(&problem));
-                exit
-            }
-            None => warn_about(&lacking),
-        });
+        let all = refused.iter().map(|(_, problem)| problem).chain(&lacking).cloned();
+        print_plan(&system, &plan, all, as_json)?;
+        return Ok(refused.map_or_else(|| warn_about(&lacking), report_refusal));
     }
     match installer::install(&chosen, &system.root, &request, &options) {
         Ok(done) if as_json => {
@@ -223,13 +211,9 @@ pub(crate) fn install(common: &GlobalArguments, arguments: &InstallArguments) ->
             Ok(warn_about(&absent_despite_packages(&system, &components)?))
         }
         Err(InstallError::NotExercised(plan)) => {
-            if as_json {
-                let all = problems([not_run(&plan)]);
-                json(&serde_json::json!({ "version": 1, "system": system.json(), "plan": plan, "problems": all }))?;
-            } else {
-                print(&plan_text(&plan))?;
-            }
-            Ok(Exit::NotExercised)
+            let refused = refusal(&plan, || not_found(&chosen, &system));
+            print_plan(&system, &plan, refused.iter().map(|(_, problem)| problem.clone()), as_json)?;
+            Ok(refused.map_or(Exit::NotExercised, report_refusal))
         }
         Err(error) => Err(failed(error).into()),
     }
@@ -311,6 +295,28 @@ fn refusal(plan: &InstallPlan, not_found: impl FnOnce() -> String) -> Option<(Ex
         return Some((Exit::Failed, not_found()));
     }
     (!plan.exercised).then(|| (Exit::NotExercised, not_run(plan)))
+}
+
+/// Prints a plan that is not carried out; only programs get the problems with it.
+fn print_plan(
+    system: &System,
+    plan: &InstallPlan,
+    all: impl IntoIterator<Item = String>,
+    as_json: bool,
+) -> anyhow::Result<()> {
+    if as_json {
+        json(&serde_json::json!({ "version": 1, "system": system.json(), "plan": plan, "problems": problems(all) }))
+    } else {
+        print(&plan_text(plan))
+    }
+}
+
+/// Tells people why a plan is not carried out, unless the plan says so already.
+fn report_refusal((exit, problem): (Exit, String)) -> Exit {
+    if exit != Exit::NotExercised {
+        eprintln!("error: {}", printable(&problem));
+    }
+    exit
 }
 
 fn not_run(plan: &InstallPlan) -> String {

@@ -134,6 +134,11 @@ fn dated(value: &mut Value) {
     }
 }
 
+/// Keeps only the first two entries of a long list.
+fn shorten(list: &mut Value) {
+    list.as_array_mut().expect("a list").truncate(2);
+}
+
 /// Returns all documents by file name.
 fn documents() -> BTreeMap<&'static str, Value> {
     let system = System::new();
@@ -147,6 +152,19 @@ fn documents() -> BTreeMap<&'static str, Value> {
     list["releases"].as_array_mut().expect("a list").retain(is_kept);
     all.insert("list", list);
     all.insert("show", system.run_json(0, &["show", "--origin", "--arch", "x86_64", "mini:1"]));
+    // No machine that runs this test has apk.
+    all.insert("installer", system.run_json(1, &["installer", "--arch", "x86_64"]));
+    all.insert("packages", system.run_json(0, &["packages", "--with", "kernel", "--arch", "x86_64"]));
+    all.insert("dry-run", system.run_json(4, &["install", "--dry-run", "--arch", "x86_64"]));
+    all.insert("install", system.run_json(0, &["install", "vmm", "--arch", "x86_64"]));
+    let kernel = ["requirements", "--profile", "rs-4.0", "--component", "kernel", "--arch", "x86_64"];
+    let mut requirements = system.run_json(0, &kernel);
+    shorten(&mut requirements["requirements"]);
+    shorten(&mut requirements["kernel-options"]["uses"]);
+    for use_row in requirements["kernel-options"]["uses"].as_array_mut().expect("a list") {
+        shorten(&mut use_row["options"]);
+    }
+    all.insert("requirements", requirements);
     all.insert("verified", system.run_json(1, &["verified", "--profile", "rs-4.0", "--arch", "x86_64"]));
     // Without a daemon, with the old one, and with the required one.
     all.insert("fallback", system.run_json(11, &of(&["fallback"])));

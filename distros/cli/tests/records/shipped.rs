@@ -293,7 +293,10 @@ fn additional_kata_components_are_recorded() {
         ("arch:rolling", ContainerManager, "cri-o", &["cri-o"]),
         ("arch:rolling", Vmm, "firecracker", &["firecracker"]),
         ("azurelinux:3.0", Kata, "kata-containers", &["kata-containers", "kernel-uvm"]),
+        ("azurelinux:3.0", Vmm, "cloud-hypervisor", &["cloud-hypervisor"]),
         ("azurelinux:4.0", Kata, "kata-containers", &["kata-containers"]),
+        ("azurelinux:4.0", Firmware, "ovmf", &["edk2-ovmf"]),
+        ("azurelinux:4.0", Vmm, "qemu", &["qemu-system-x86-core"]),
         ("debian:12", Firmware, "ovmf", &["ovmf"]),
         ("debian:12", ContainerManager, "docker", &["docker.io"]),
         ("debian:13", ContainerManager, "docker", &["docker.io", "docker-cli"]),
@@ -331,6 +334,7 @@ fn additional_kata_components_are_recorded() {
     for (target, arch, kind, name, expected) in [
         ("alpine:3.21", Arch::X86_64, Vmm, "firecracker", None),
         ("alpine:3.24", Arch::S390x, Vmm, "firecracker", Some(0)),
+        ("azurelinux:4.0", Arch::X86_64, Vmm, "cloud-hypervisor", None),
         ("fedora:45", Arch::X86_64, Jailer, "jailer", None),
         ("ubuntu:26.04", Arch::X86_64, Vmm, "cloud-hypervisor", None),
         ("ubuntu:27.04", Arch::S390x, Vmm, "cloud-hypervisor", Some(0)),
