@@ -85,14 +85,6 @@ pub(in crate::smoke) struct MemoryDeviceData {
     size: Option<u64>,
 }
 
-/// `query-qmp-schema`.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(in crate::smoke) struct SchemaInfo {
-    name: String,
-    meta_type: String,
-}
-
 /// `query-migrate`: before the first migration QEMU's answer is empty, and the runtime keeps waiting.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
