@@ -42,7 +42,7 @@ const BOOTS: &[&str] = &["smoke::kernel_boots_to_userspace"];
 
 /// Returns the rows of this suite, in the order of running.
 pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
-    let modules: [&'static [Row]; 33] = [
+    let modules: [&'static [Row]; 36] = [
         packages::ROWS,
         gates::ROWS,
         kernel::ROWS,

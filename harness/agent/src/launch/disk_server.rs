@@ -48,7 +48,7 @@ impl DiskProcess {
         }
         let failed = |e: io::Error| Stop::error(format!("starting {PROGRAM}: {e}"));
         let socket = paths.sockets.join("disk");
-        let mut child = spawn(&argv(file, &socket), Vec::new()).map_err(failed)?;
+        let mut child = spawn(&argv(file, &socket), Vec::new(), None).map_err(failed)?;
         let log = match stderr_log(&mut child, &paths.dir.join("disk.log")) {
             Ok(log) => log,
             Err(e) => {
