@@ -6,7 +6,7 @@ use crate::ensure;
 use crate::environment::{
     Container, ContainerOutput, ContainerRuntime, ContainerSandbox, Containers, IMAGE_USER, ProbeFacts,
 };
-use crate::outcome::FailureDetail;
+use crate::outcome::{Component, FailureDetail};
 use crate::row::{Row, row};
 use model::foreign::runtimes::says_file_is_missing;
 use model::procfs;
@@ -58,9 +58,12 @@ fn an_image_runs_from_its_snapshot(containers: &dyn Containers) -> Check {
 fn an_image_brings_its_settings(containers: &dyn Containers) -> Check {
     let facts = parse_facts(&containers.run_image(&["facts"])?)?;
     let variable = facts.environment.get("KATA_QUALIFY_IMAGE").map(String::as_str);
-    ensure!(variable == Some("yes"), "the image's variable KATA_QUALIFY_IMAGE is {variable:?} inside");
-    ensure!(facts.folder == "/work", "the image's working directory is /work, inside it is {}", facts.folder);
-    Ok(())
+    set_by_agent(containers, variable == Some("yes"), || {
+        format!("the image's variable KATA_QUALIFY_IMAGE is {variable:?} inside")
+    })?;
+    set_by_agent(containers, facts.folder == "/work", || {
+        format!("the image's working directory is /work, inside it is {}", facts.folder)
+    })
 }
 
 /// A container runs as the user and the group that its image names.
@@ -70,13 +73,9 @@ fn an_image_brings_its_settings(containers: &dyn Containers) -> Check {
 fn an_image_brings_its_user(containers: &dyn Containers) -> Check {
     let facts = parse_facts(&containers.run_image_with_user(&["facts"])?)?;
     let (user, group) = IMAGE_USER;
-    ensure!(
-        (facts.user, facts.group) == IMAGE_USER,
-        "the image's user is {user}:{group}, it runs as {}:{}",
-        facts.user,
-        facts.group
-    );
-    Ok(())
+    set_by_agent(containers, (facts.user, facts.group) == IMAGE_USER, || {
+        format!("the image's user is {user}:{group}, it runs as {}:{}", facts.user, facts.group)
+    })
 }
 
 /// Exit codes are reported unchanged, 0 and 255 included.
@@ -107,8 +106,9 @@ fn a_missing_program_is_refused(containers: &dyn Containers) -> Check {
         Err(Stop::Fail { message, detail, .. }) => (message, *detail == FailureDetail::FileMissing),
         Err(other) => return Err(other),
     };
-    ensure!(is_missing, "expected a refusal that says that the file is not there: {refusal}");
-    Ok(())
+    set_by_agent(containers, is_missing, || {
+        format!("expected a refusal that says that the file is not there: {refusal}")
+    })
 }
 
 /// 1 MiB sent to standard input comes back from standard output whole and unchanged.
@@ -156,7 +156,9 @@ fn environment_variables_arrive(containers: &dyn Containers) -> Check {
     for (name, value) in wanted {
         let seen = facts.environment.get(name);
         let shown = seen.map(|s| s.chars().take(60).collect::<String>());
-        ensure!(seen.map(String::as_str) == Some(value), "{name} ({} bytes) is {shown:?} inside", value.len());
+        set_by_agent(containers, seen.map(String::as_str) == Some(value), || {
+            format!("{name} ({} bytes) is {shown:?} inside", value.len())
+        })?;
     }
     Ok(())
 }
@@ -168,8 +170,9 @@ fn environment_variables_arrive(containers: &dyn Containers) -> Check {
 fn the_working_directory_is_the_one_asked_for(containers: &dyn Containers) -> Check {
     let container = Container { folder: "/srv/deep/folder".to_owned(), ..Container::new(&["facts"]) };
     let facts = parse_facts(&containers.run(&container, &[])?)?;
-    ensure!(facts.folder == "/srv/deep/folder", "expected /srv/deep/folder, inside it is {}", facts.folder);
-    Ok(())
+    set_by_agent(containers, facts.folder == "/srv/deep/folder", || {
+        format!("expected /srv/deep/folder, inside it is {}", facts.folder)
+    })
 }
 
 /// The process has the requested user, group and supplementary groups, and no other group.
@@ -180,10 +183,13 @@ fn the_working_directory_is_the_one_asked_for(containers: &dyn Containers) -> Ch
 fn user_and_groups_are_the_ones_asked_for(containers: &dyn Containers) -> Check {
     let container = Container { user: 1000, group: 1001, groups: vec![2001, 2002], ..Container::new(&["facts"]) };
     let facts = parse_facts(&containers.run(&container, &[])?)?;
-    ensure!((facts.user, facts.group) == (1000, 1001), "expected 1000:1001, it runs as {}:{}", facts.user, facts.group);
+    set_by_agent(containers, (facts.user, facts.group) == (1000, 1001), || {
+        format!("expected 1000:1001, it runs as {}:{}", facts.user, facts.group)
+    })?;
     let others: Vec<u32> = facts.groups.into_iter().filter(|g| *g != 1001).collect();
-    ensure!(others == [2001, 2002], "expected the supplementary groups 2001 and 2002, it has {others:?}");
-    Ok(())
+    set_by_agent(containers, others == [2001, 2002], || {
+        format!("expected the supplementary groups 2001 and 2002, it has {others:?}")
+    })
 }
 
 /// The first process has id 1 in a PID namespace of its own.
@@ -289,6 +295,16 @@ fn seccomp_denies_what_the_profile_denies(containers: &dyn Containers) -> Check 
     ensure!(refused.code != 0, "mkdir is denied by the profile, and still succeeded");
     ensure!(refused.refusal().as_deref() == Some("EPERM"), "mkdir is denied with EPERM: {}", refused.summary());
     Ok(())
+}
+
+/// Checks what Kata's agent alone gives to a container's process, or refuses: under Kata a difference is Kata's, and not
+/// that of QEMU, which carried the request.
+fn set_by_agent(containers: &dyn Containers, is_right: bool, message: impl FnOnce() -> String) -> Check {
+    match containers.runtime() {
+        _ if is_right => Ok(()),
+        ContainerRuntime::Kata => Err(Stop::blame(Component::Kata, message())),
+        ContainerRuntime::Runc => Err(Stop::fail(message())),
+    }
 }
 
 /// Parses the facts that the probe printed.
