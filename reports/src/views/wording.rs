@@ -9,7 +9,7 @@ use crate::views::disagreement::disagreements;
 use crate::views::record::future_end_reason;
 use model::package::PackageVersion;
 use model::verified::{Basis, Verdict};
-use model::words::duration;
+use model::words::{duration, list_or};
 use std::collections::{BTreeMap, BTreeSet};
 use suites::outcome::{Component, Outcome};
 
@@ -156,8 +156,9 @@ fn filters(matrix: &Matrix) -> Vec<String> {
             RunFilter::RerunOf(run) => {
                 format!("only tests that did not pass in the run {run} were requested; capabilities that they do")
             }
-            RunFilter::Matching(text) => {
-                format!("only tests matching `{text}` were requested; capabilities that they do")
+            RunFilter::Matching(_) => {
+                let texts = list_or(filter.filters().iter().map(|text| format!("`{text}`")));
+                format!("only tests matching {texts} were requested; capabilities that they do")
             }
         };
         format!("{beginning} not prove are neither judged nor written back")
@@ -385,6 +386,9 @@ mod tests {
         matrix.cells.push(other);
         matrix.filter = None;
         assert_eq!(filters(&matrix), [format!("In debian:13/x86_64/container {rest}")]);
+        sample::filtered(&mut matrix, "smoke::,vmm.vsock");
+        let several = rest.replace("`smoke::`", "`smoke::` or `vmm.vsock`");
+        assert_eq!(filters(&matrix), [format!("O{}", &several[1..])]);
     }
 
     /// The results are only in the run's own report, and its readers learn why.
