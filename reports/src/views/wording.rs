@@ -9,7 +9,7 @@ use crate::views::disagreement::disagreements;
 use crate::views::record::future_end_reason;
 use model::package::PackageVersion;
 use model::verified::{Basis, Verdict};
-use model::words::{duration, list_or};
+use model::words::{duration, form, list_or};
 use std::collections::{BTreeMap, BTreeSet};
 use suites::outcome::{Component, Outcome};
 
@@ -173,6 +173,34 @@ fn filters(matrix: &Matrix) -> Vec<String> {
             };
             by_filter.iter().filter_map(of_cells).collect()
         }
+    }
+}
+
+/// Says how many capabilities the filters left out of these cells, in whole or in part; `None` if they left out none.
+pub(crate) fn not_chosen<'m>(cells: impl IntoIterator<Item = &'m CellReport>) -> Option<String> {
+    let (mut lacking, mut chosen) = (BTreeSet::new(), BTreeSet::new());
+    let mut option = "rerun";
+    for cell in cells {
+        if matches!(cell.filter, Some(RunFilter::Matching(_))) {
+            option = "--test";
+        }
+        for (capability, judgement) in cell.judgements.values().flatten().filter(|(_, one)| one.required > 0) {
+            if cell.lacks_tests(judgement) {
+                lacking.insert(*capability);
+            }
+            if !cell.is_unchosen(judgement) {
+                chosen.insert(*capability);
+            }
+        }
+    }
+    let whole = lacking.difference(&chosen).count();
+    let part = lacking.len() - whole;
+    let words = |count: usize| format!("{count} {}", form(count, "capability was", "capabilities were"));
+    match (whole, part) {
+        (0, 0) => None,
+        (0, part) => Some(format!("{} chosen only in part ({option})", words(part))),
+        (whole, 0) => Some(format!("{} not chosen ({option})", words(whole))),
+        (whole, part) => Some(format!("{} not chosen ({option}), {part} only in part", words(whole))),
     }
 }
 
