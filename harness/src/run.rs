@@ -64,8 +64,8 @@ pub struct RunRequest {
     pub replacements: Vec<Replacement>,
     /// Components of other releases that replace the distro's own.
     pub donations: Vec<Donation>,
-    /// A part of a test's id; `None` for all tests.
-    pub filter: Option<String>,
+    /// The filters that choose tests; none for all tests.
+    pub filters: Vec<String>,
     /// The part of all this that is run.
     pub scope: RunScope,
     /// The output directory, which is empty or does not exist yet, unless it has the run that is resumed.

@@ -156,6 +156,13 @@ fn an_unknown_test_is_reported_with_the_nearest_one() {
     error: no test id contains `rename_is_atomik`, and no capability has that name; the nearest is filesystem::virtio_fs::rename_is_atomic (`kata-qualify list` shows all)
     exit 2
     ");
+    let alone = run_command(&["run", "debian:13", "--test", "rename_is_atomik"]);
+    let repeated = ["--test", "vmm.vsock", "--test", "rename_is_atomik"];
+    for several in [&["--test", "smoke::,rename_is_atomik"][..], &repeated] {
+        assert_eq!(run_command(&[&["run", "debian:13"], several].concat()), alone, "{several:?}");
+    }
+    let why = run_command(&["run", "debian:13", "--test", "smoke::,"]);
+    assert!(why.contains("a value is required for '--test <FILTER>'") && why.ends_with("exit 2\n"), "{why}");
 }
 
 #[test]
@@ -350,6 +357,8 @@ fn a_test_filter_without_tests_for_the_profile_is_refused() {
     error: no test that matches `virtio_9p` applies to go-3.29
     exit 2
     ");
+    let several = ["run", "debian:13", "--test", "smoke::,virtio_9p", "--profile", "go-3.29"];
+    assert!(run_command(&several).starts_with("error: no test that matches `virtio_9p` applies to go-3.29\n"));
 }
 
 #[test]
@@ -653,6 +662,16 @@ fn list_can_be_filtered_by_test() {
     filesystem::virtio_blk::rename_is_atomic  While one thread renames new versions over a name, a reader never finds the name missing, empty, or a mix of two versions; afterwards the old name is gone.
     exit 0
     ");
+    let rename = ["list", "--test", "rename_is_atomic"];
+    let both = run_command(&[&rename[..], &["--test", "smoke::guest_boots"]].concat());
+    assert_eq!(run_command(&["list", "--test", "rename_is_atomic,smoke::guest_boots"]), both);
+    for test in suites::catalogue::tests() {
+        let expected = test.id.contains("rename_is_atomic") || test.id.contains("smoke::guest_boots");
+        let listed = both.lines().any(|line| line.split_whitespace().next() == Some(test.id.as_str()));
+        assert_eq!(listed, expected, "{}", test.id);
+    }
+    let why = run_command(&["list", "profiles", "--test", "go-,go-9"]);
+    assert!(why.starts_with("error: nothing has `go-9` in its name"), "{why}");
     assert_snapshot!(run_command(&["list", "--test", "rename_is_atomik"]), @r"
     error: no test id contains `rename_is_atomik`, and no capability has that name; the nearest is filesystem::virtio_fs::rename_is_atomic (`kata-qualify list` shows all)
     exit 2

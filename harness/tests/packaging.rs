@@ -286,7 +286,8 @@ fn shard(folder: &Path, ending_commands: &str) -> (i32, Vec<String>) {
     fs::write(folder.join("plan.json"), PLAN).unwrap();
     let mut command = Command::new(repository("packaging/run-shard"));
     command.env("KATA_QUALIFY", fake_kata_qualify(folder, ending_commands)).current_dir(folder);
-    let (code, _) = run(command.args(["plan.json", "3", "results", "--profile", "all", "--offline", "--test=x"]));
+    let (code, _) =
+        run(command.args(["plan.json", "3", "results", "--profile", "all", "--offline", "--test=x", "--test", "y,z"]));
     (code, fs::read_to_string(folder.join("log")).unwrap().lines().map(str::to_owned).collect())
 }
 
@@ -297,8 +298,9 @@ fn run_shard_resumes_an_unfinished_run_and_repeats_a_finished_one() {
     // First the node is killed, then a signal ends the run: neither finishes the shard.
     let (code, calls) = shard(dir.path(), "exit 137");
     let name = name_of_shard(3);
-    let first_call =
-        format!("run --cells plan.json --shard 3 --out results/runs/{name} --profile all --offline --test=x");
+    let first_call = format!(
+        "run --cells plan.json --shard 3 --out results/runs/{name} --profile all --offline --test=x --test y,z"
+    );
     assert_eq!((code, calls), (137, vec![first_call.clone(), bundle(&name)]));
     let interrupted = FINISHED.replace("false", "true") + "130";
     // Options that the journal has are not passed again.

@@ -1,6 +1,7 @@
 //! Cells × profiles × capabilities: the data of every report.
 
 mod cell_report;
+mod chosen;
 
 pub use cell_report::{CellReport, RunKata};
 
@@ -147,7 +148,7 @@ pub fn matrix_beside(journal: &Journal, catalogue: &[Test], profiles: &[Profile]
         .into_iter()
         .filter_map(|id| {
             let (cell, judged) = (cells.remove(&id)?, judged.remove(&id)?);
-            Some(report(id, cell, judged, &places))
+            Some(report(id, cell, judged, &places, catalogue))
         })
         .collect();
     Matrix {
@@ -252,6 +253,7 @@ fn report(
     cell: CellRun,
     (judgements, doubts): (Judgements, Doubts),
     places: &BTreeMap<&str, usize>,
+    catalogue: &[Test],
 ) -> CellReport {
     let millis = cell.millis();
     let mut instances = cell.instances;
@@ -272,6 +274,7 @@ fn report(
         started: cell.started,
         finished: cell.last,
         complete: cell.complete,
+        chosen: chosen::chosen(cell.filter.as_ref(), catalogue),
         filter: cell.filter,
         millis,
         phases: cell.phases,

@@ -411,6 +411,23 @@ pub(crate) fn run(change: impl Fn(&str) -> Option<Outcome>) -> Maker {
     maker
 }
 
+/// A run on release 13 that was asked for the tests that match these filters, with the outcomes of those that ran.
+pub(crate) fn asked(filters: &str, outcomes: &[(&str, Outcome)]) -> Maker {
+    let mut maker = Maker::default();
+    maker.start(&["go-3.29"], &["13"]);
+    if let Some(Event::RunStarted { filter, .. }) = maker.journal.entries.last_mut().map(|entry| &mut entry.event) {
+        *filter = Some(filters.to_owned());
+    }
+    maker.push(Event::CellStarted { cell: cell("13") });
+    maker.push(Event::CellFacts { cell: cell("13"), facts: facts(Basis::Emulated) });
+    for (test, outcome) in outcomes {
+        maker.done("13", &["go-3.29"], test, outcome.clone());
+    }
+    maker.push(Event::CellFinished { cell: cell("13") });
+    maker.push(Event::RunFinished { interrupted: false });
+    maker
+}
+
 /// Judges a run by the whole catalogue.
 pub(crate) fn judged(maker: &Maker) -> crate::matrix::Matrix {
     crate::matrix::matrix(&maker.journal, &catalogue(), &profiles())

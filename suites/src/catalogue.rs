@@ -30,6 +30,11 @@ pub fn chooses(filter: &str, test: &Test) -> bool {
     test.id.contains(filter) || test.proves.iter().any(|capability| capability.name() == filter)
 }
 
+/// Checks whether any of the filters chooses a test; without filters every test is chosen.
+pub fn chooses_any(filters: &[String], test: &Test) -> bool {
+    filters.is_empty() || filters.iter().any(|filter| chooses(filter, test))
+}
+
 /// Returns the body of a test.
 pub fn body(test: &Test) -> Option<Body> {
     let row = match test.suite {
@@ -72,6 +77,19 @@ mod tests {
         assert!(!renames.is_empty() && renames.iter().all(|test| test.id.contains("rename_is_atomic")));
         assert!(chosen("vmm.vsoc").is_empty(), "part of a capability's name is no filter");
         assert!(tests().iter().all(|test| !test.id.contains('.')), "an id with a dot could be a capability's name");
+        let capabilities = Capability::ALL.iter().map(|capability| capability.name());
+        let names = tests().iter().map(|test| test.id.as_str()).chain(capabilities).collect::<Vec<&str>>();
+        assert!(names.iter().all(|name| !name.contains(',')), "filters are separated by commas");
+    }
+
+    #[test]
+    fn of_several_filters_each_chooses_tests() {
+        let [vsock, rename] = ["vmm.vsock", "rename_is_atomic"];
+        let both = [vsock.to_owned(), rename.to_owned()];
+        for test in tests() {
+            assert_eq!(chooses_any(&both, test), chooses(vsock, test) || chooses(rename, test), "{}", test.id);
+            assert!(chooses_any(&[], test), "{}", test.id);
+        }
     }
 
     #[test]

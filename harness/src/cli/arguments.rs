@@ -2,6 +2,7 @@
 
 use crate::built_in::VERSION;
 use crate::cli::UsageError;
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use model::arch::Arch;
 use reports::journal::Environment;
@@ -183,7 +184,7 @@ pub(super) struct RunArguments {
     pub shard: Option<u16>,
     /// Resume the killed or interrupted run in this folder: tests that had finished are not run again. Releases,
     /// environments, profiles and tests are taken from its journal; repeat the other options that it was started with.
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["targets", "environments", "profiles", "filter", "out"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["targets", "environments", "profiles", "filters", "out"])]
     pub resume: Option<PathBuf>,
     /// Where to bring releases up [default: container, or vm if no Docker engine answers].
     #[arg(long = "in", value_enum, value_delimiter = ',', value_name = "ENVIRONMENT")]
@@ -208,9 +209,9 @@ pub(super) struct RunArguments {
     #[arg(long = "component", value_name = "NAME=PATH|NAME@RELEASE")]
     pub components: Vec<String>,
     /// Run only tests whose id contains this, or that prove the capability of this name (vmm.vsock), and the tests that
-    /// can block them. Capabilities that they prove completely can be written back.
-    #[arg(long = "test", value_name = "FILTER")]
-    pub filter: Option<String>,
+    /// can block them; several are separated by commas. Capabilities that they prove completely can be written back.
+    #[arg(long = "test", value_delimiter = ',', value_name = "FILTER", value_parser = NonEmptyStringValueParser::new())]
+    pub filters: Vec<String>,
     /// Run only the cells whose entry in the record is stale according to `kata-qualify stale`.
     #[arg(long, conflicts_with_all = ["cells", "resume"])]
     pub stale: bool,

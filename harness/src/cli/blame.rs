@@ -273,7 +273,7 @@ fn step(like: &RunArguments, case: &Case, swap: &[Component], from: &str, out: P
         one.kata.clear();
     }
     one.profiles = vec![case.profile.to_string()];
-    one.filter = Some(case.test.to_string());
+    one.filters = vec![case.test.to_string()];
     let is_swapped = |text: &String| {
         let name = text.split(['=', '@']).next().unwrap_or_default();
         swap.iter().any(|component| component.name() == name)

@@ -3,7 +3,7 @@
 
 use crate::cli::arguments::{ExplainArguments, Format, ListArguments, ListWhat};
 use crate::cli::records::database;
-use crate::cli::request::no_such_test;
+use crate::cli::request::{chooses_any_test, no_such_test};
 use crate::cli::{Exit, UsageError, print};
 use model::profile::Profile;
 use serde_json::{Value, json};
@@ -16,8 +16,10 @@ pub(super) fn list(what: &ListArguments) -> anyhow::Result<Exit> {
     let mut rows: Vec<(String, String, Value)> = Vec::new();
     match what.what {
         ListWhat::Tests => {
-            let chosen = |test: &&Test| what.filter.as_ref().is_none_or(|filter| catalogue::chooses(filter, test));
-            for test in catalogue::tests().iter().filter(chosen) {
+            if let Some(unknown) = what.filters.iter().find(|filter| !chooses_any_test(filter)) {
+                return Err(no_such_test(unknown).into());
+            }
+            for test in catalogue::tests().iter().filter(|test| catalogue::chooses_any(&what.filters, test)) {
                 let first = test.property();
                 let proves: Vec<&str> = test.proves.iter().map(|c| c.name()).collect();
                 let value = json!({
@@ -57,15 +59,11 @@ pub(super) fn list(what: &ListArguments) -> anyhow::Result<Exit> {
         }
     }
     if what.what != ListWhat::Tests {
-        rows.retain(|(name, _, _)| what.filter.as_ref().is_none_or(|filter| name.contains(filter.as_str())));
-    }
-    if rows.is_empty() {
-        let filter = what.filter.clone().unwrap_or_default();
-        return Err(match what.what {
-            ListWhat::Tests => no_such_test(&filter),
-            _ => UsageError(format!("nothing has `{filter}` in its name")),
+        let is_in = |filter: &String, name: &str| name.contains(filter.as_str());
+        if let Some(unknown) = what.filters.iter().find(|filter| !rows.iter().any(|(name, _, _)| is_in(filter, name))) {
+            return Err(UsageError(format!("nothing has `{unknown}` in its name")).into());
         }
-        .into());
+        rows.retain(|(name, _, _)| what.filters.is_empty() || what.filters.iter().any(|filter| is_in(filter, name)));
     }
     match what.format {
         Format::Json => {

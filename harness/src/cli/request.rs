@@ -49,9 +49,7 @@ pub(super) fn request(arguments: &RunArguments, database: &Database) -> anyhow::
     let (releases, relative) = releases(arguments, &environments, database, arch)?;
     let profiles = profiles(&arguments.profiles)?;
     foreign::suits(arguments, &releases, &profiles)?;
-    if let Some(filter) = &arguments.filter {
-        chooses_a_test(filter, &profiles)?;
-    }
+    arguments.filters.iter().try_for_each(|filter| applies(filter, &profiles))?;
     let by_caller = vouched::caller_source(&arguments.images, arguments.records.as_deref(), &releases);
     if let Some(what) = by_caller.as_deref().filter(|_| arguments.write_back) {
         vouched::is_not_shipped(what, arguments.records.as_deref())?;
@@ -95,7 +93,7 @@ pub(super) fn request(arguments: &RunArguments, database: &Database) -> anyhow::
         environments,
         size: Size { memory_mib, cpus: u32::try_from(cpus).unwrap_or(1).min(4) },
         profiles,
-        filter: arguments.filter.clone(),
+        filters: arguments.filters.clone(),
         scope: RunScope::default(),
         out: out(arguments.out.as_deref())?,
         images,
@@ -171,10 +169,10 @@ pub(super) fn named(targets: &[String], database: &Database, arch: Arch) -> Resu
     Ok(all)
 }
 
-/// Checks that the filter chooses a test that applies under the profiles.
-fn chooses_a_test(filter: &str, profiles: &[Profile]) -> Result<(), UsageError> {
+/// Checks that a filter chooses a test that applies under the profiles.
+fn applies(filter: &str, profiles: &[Profile]) -> Result<(), UsageError> {
     let chosen = |t: &&catalogue::Test| catalogue::chooses(filter, t);
-    if !catalogue::tests().iter().any(|t| chosen(&t)) {
+    if !chooses_any_test(filter) {
         return Err(no_such_test(filter));
     }
     if !catalogue::tests().iter().filter(chosen).any(|t| profiles.iter().any(|p| t.applies_to(&p.name))) {
@@ -340,6 +338,11 @@ pub(super) fn profiles(names: &[String]) -> Result<Vec<Profile>, UsageError> {
         }
     }
     Ok(chosen)
+}
+
+/// Checks whether a filter chooses any test.
+pub(super) fn chooses_any_test(filter: &str) -> bool {
+    catalogue::tests().iter().any(|test| catalogue::chooses(filter, test))
 }
 
 /// Returns the error that `filter` is in no test's id and names no capability, with the nearest of these names.

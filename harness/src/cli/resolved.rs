@@ -69,7 +69,7 @@ pub(super) fn of_rerun(arguments: &RerunArguments) -> Result<ResolvedRun, UsageE
         profiles: or(&options.profiles, profiles_of(&start)),
         arch: of_run.arch,
         // Tests that the run was not asked for are not missing.
-        filter: filter_of(&start),
+        filters: filters_of(&start),
         ..options.clone()
     };
     let scope = RunScope {
@@ -124,9 +124,9 @@ fn read_start(option: &str, folder: &Path) -> Result<StartedRun, UsageError> {
     resume::started_run(&journal).map_err(|e| failed(e.to_string()))
 }
 
-/// Returns arguments that request the cells, the profiles and the filter of a journal; all other options stay.
+/// Returns arguments that request the cells, the profiles and the filters of a journal; all other options stay.
 fn of_journal(arguments: &RunArguments, start: &StartedRun) -> RunArguments {
-    RunArguments { profiles: profiles_of(start), filter: filter_of(start), ..of_cells(arguments, &start.cells) }
+    RunArguments { profiles: profiles_of(start), filters: filters_of(start), ..of_cells(arguments, &start.cells) }
 }
 
 /// Returns the names of a run's profiles, as arguments.
@@ -139,9 +139,9 @@ fn is_rerun(start: &StartedRun) -> bool {
     matches!(start.filter, Some(RunFilter::RerunOf(_)))
 }
 
-/// Returns the filter on tests' names.
-fn filter_of(start: &StartedRun) -> Option<String> {
-    start.filter.as_ref().and_then(RunFilter::text).map(str::to_owned)
+/// Returns the filters that chose a run's tests, as arguments.
+fn filters_of(start: &StartedRun) -> Vec<String> {
+    start.filter.iter().flat_map(RunFilter::filters).map(str::to_owned).collect()
 }
 
 /// Returns arguments that request the releases and environments of cells, each once and in their order; all cells have
@@ -226,7 +226,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut journal = reports::journal::Writer::create(dir.path()).unwrap();
         let cells: Vec<CellId> = vec!["debian:13/x86_64/vm".parse().unwrap(), "debian:12/x86_64/vm".parse().unwrap()];
-        let begins = crate::fixtures::begins("r1", &cells, 0, Some("host::"));
+        let begins = crate::fixtures::begins("r1", &cells, 0, Some("host::,vmm.vsock"));
         journal.append(begins).unwrap();
         let run = dir.path().to_str().unwrap();
         let rerun = |more: &[&str]| {
@@ -240,7 +240,7 @@ mod tests {
             (&all.arguments.environments[..], &all.arguments.profiles[..]),
             (&[In::Vm][..], &["go-3.32".to_owned()][..])
         );
-        assert_eq!(all.arguments.filter.as_deref(), Some("host::"));
+        assert_eq!(all.arguments.filters, ["host::", "vmm.vsock"]);
         assert_eq!(all.scope.cells, Some(cells.into_iter().collect()));
         assert_eq!(all.scope.filter(), Some(RunFilter::RerunOf("r1".to_owned())));
         let some = rerun(&["debian:12", "--profile", "rs-4.1"]);
@@ -265,12 +265,12 @@ mod tests {
             let run = dir.path().to_str().unwrap();
             let words = ["kata-qualify", "rerun", run];
             let Command::Rerun(arguments) = Arguments::parse_from(words).command else { panic!("another command") };
-            let tests = |run: ResolvedRun| run.arguments.filter;
+            let tests = |run: ResolvedRun| run.arguments.filters;
             (of_rerun(&arguments).map(tests).ok(), of_arguments(&parsed(&["--resume", run])).map(tests).ok())
         };
         assert_eq!(refused(RunFilter::RerunOf("r1".to_owned())), (None, None));
         let text = "rerun of r1".to_owned();
-        let expected = Some(Some(text.clone()));
+        let expected = Some(vec![text.clone()]);
         assert_eq!(refused(RunFilter::Matching(text)), (expected.clone(), expected));
     }
 

@@ -242,7 +242,7 @@ fn like(what: &ShellArguments, case: &Case, out: PathBuf) -> anyhow::Result<RunA
     }
     like.components.clone_from(&what.components);
     like.profiles = vec![case.profile.to_string()];
-    like.filter = Some(case.test.to_string());
+    like.filters = vec![case.test.to_string()];
     like.out = Some(out);
     like.records.clone_from(&what.records);
     (like.images, like.vm_memory) = (what.images.clone(), what.vm_memory);

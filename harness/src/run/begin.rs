@@ -102,7 +102,7 @@ pub(super) fn is_unfinished(cell: &Cell) -> bool {
 ///
 /// `kvm` is true if containers may be given KVM.
 pub(super) fn cells(request: &RunRequest, before: Option<&StartedRun>, kvm: bool, progress: &Progress) -> Vec<Cell> {
-    let is_selected = |test: &Test| request.filter.as_ref().is_none_or(|filter| catalogue::chooses(filter, test));
+    let is_selected = |test: &Test| catalogue::chooses_any(&request.filters, test);
     request
         .releases
         .iter()

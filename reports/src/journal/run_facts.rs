@@ -30,18 +30,25 @@ pub struct RunFacts {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RunFilter {
-    /// Tests with this text in their ids.
+    /// Tests that match any of these filters, which are separated by commas: a part of an id, or a capability's name.
     Matching(String),
     /// Tests that did not pass, or have no result, in the run with this id.
     RerunOf(String),
 }
 
 impl RunFilter {
-    /// Returns the text that is searched for in ids, if the filter is a text.
-    pub fn text(&self) -> Option<&str> {
+    /// Joins the filters of a command line, none of which has a comma; `None` without filters.
+    ///
+    /// They are one text, as a single filter is, so that older programs can read them.
+    pub fn matching(filters: &[String]) -> Option<RunFilter> {
+        (!filters.is_empty()).then(|| RunFilter::Matching(filters.join(",")))
+    }
+
+    /// Returns the filters of the command line; none for a rerun.
+    pub fn filters(&self) -> Vec<&str> {
         match self {
-            RunFilter::Matching(text) => Some(text),
-            RunFilter::RerunOf(_) => None,
+            RunFilter::Matching(text) => text.split(',').collect(),
+            RunFilter::RerunOf(_) => Vec::new(),
         }
     }
 }
@@ -120,6 +127,16 @@ mod tests {
                 assert!(of_words(None, &[&named]).is_shaped(), "{named}");
             }
         }
+    }
+
+    #[test]
+    fn filters_are_stored_as_one_text() {
+        let several = strings(&["host::", "vmm.vsock"]);
+        let filter = RunFilter::matching(&several).unwrap();
+        assert_eq!(filter, RunFilter::Matching("host::,vmm.vsock".to_owned()));
+        assert_eq!(filter.filters(), several);
+        assert_eq!(RunFilter::matching(&[]), None);
+        assert_eq!(RunFilter::RerunOf("r1".to_owned()).filters(), [""; 0]);
     }
 
     #[test]

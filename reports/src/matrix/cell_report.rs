@@ -4,13 +4,14 @@ use super::{Doubts, Judgements};
 use crate::installed::{InstalledPackage, source_version};
 use crate::journal::{CellFacts, CellId, Phase, RunFilter};
 use crate::run::{CellFailure, GuestLaunch, TestRun, day};
-use crate::verdict::Judgement;
+use crate::verdict::{Judgement, NEVER_RAN, Reason};
 use jiff::Timestamp;
 use model::kata_version::KataVersion;
 use model::package::PackageVersion;
 use model::profile::ProfileName;
+use model::test_id::TestId;
 use model::verified::{Basis, Measured, Verdict};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::{Area, Capability};
 
 /// The results of a run for one cell.
@@ -34,6 +35,8 @@ pub struct CellReport {
     pub complete: bool,
     /// The test filter, if no run asked for all tests of the cell.
     pub filter: Option<RunFilter>,
+    /// The tests that the filter chooses, with those that can block them; `None` if their names do not tell.
+    pub chosen: Option<BTreeSet<TestId>>,
     /// How long the cell took, in milliseconds.
     pub millis: Option<u64>,
     /// How long each phase took, in milliseconds.
@@ -112,6 +115,28 @@ impl CellReport {
         let was_tried = judgement.required > judgement.passed + judgement.unrun;
         let has_filtered = self.filter.is_some() && judgement.unrun > 0;
         judgement.verdict == Verdict::Untested && has_filtered && !was_tried
+    }
+
+    /// Returns the tests that a reason applies to, without those that never ran because the filter left them out.
+    pub(crate) fn asked<'r>(&self, reason: &'r Reason) -> Vec<&'r TestId> {
+        let is_unasked = |test: &TestId| match (&self.filter, &self.chosen) {
+            (None, _) => false,
+            (Some(_), Some(chosen)) => !chosen.contains(test),
+            // Only a cell that came to its end ran everything that it was asked for.
+            (Some(_), None) => self.complete,
+        };
+        reason.tests.iter().filter(|test| reason.why != NEVER_RAN || !is_unasked(test)).collect()
+    }
+
+    /// Checks whether the filter left out some of the tests that a capability requires.
+    pub(crate) fn lacks_tests(&self, judgement: &Judgement) -> bool {
+        judgement.reasons.iter().any(|reason| self.asked(reason).len() < reason.tests.len())
+    }
+
+    /// Checks whether the filter left out all tests that a capability requires.
+    pub(crate) fn is_unchosen(&self, judgement: &Judgement) -> bool {
+        let is_unrun = judgement.verdict == Verdict::Untested && judgement.required == judgement.unrun;
+        is_unrun && self.lacks_tests(judgement) && judgement.reasons.iter().all(|reason| self.asked(reason).is_empty())
     }
 
     /// Checks whether a capability is untested because it was not asked for: the filter left it out, or it is Kata's

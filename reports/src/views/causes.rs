@@ -50,11 +50,11 @@ struct Scope<'a> {
 }
 
 impl<'a> Scope<'a> {
-    fn add(&mut self, profile: &'a str, capability: Capability, tests: &'a [TestId], since: Option<Date>) {
+    fn add(&mut self, profile: &'a str, capability: Capability, tests: Vec<&'a TestId>, since: Option<Date>) {
         self.since.push(since);
         self.profiles.insert(profile);
         self.capabilities.insert(capability);
-        self.tests.extend(tests.iter().map(TestId::as_str));
+        self.tests.extend(tests.into_iter().map(TestId::as_str));
     }
 
     /// Returns the latest day, if all verdicts have one.
@@ -66,7 +66,8 @@ impl<'a> Scope<'a> {
 
 /// Returns the explanations of a cell: first failing tests, then why other capabilities could not be shown.
 ///
-/// Capabilities without any test are left out, because this is so on every distro.
+/// Capabilities without any test are left out, because this is so on every distro; so are tests that never ran because
+/// the run's filter left them out.
 /// Those that the cell's own error explains are left out, too: the reports show the error itself.
 pub(crate) fn explanations<'a>(cell: &'a CellStanding<'_>) -> Vec<Explanation<'a>> {
     let mut failures: BTreeMap<(&str, Component, &str), (&str, Scope<'_>)> = BTreeMap::new();
@@ -79,11 +80,14 @@ pub(crate) fn explanations<'a>(cell: &'a CellStanding<'_>) -> Vec<Explanation<'a
                 // The words for one cause may differ by profile: the first ones stand for all.
                 let key = (cause.test.as_str(), cause.component, cause.signature.as_str());
                 let (_, scope) = failures.entry(key).or_insert_with(|| (cause.message.as_str(), Scope::default()));
-                scope.add(profile, *capability, &[], since);
+                scope.add(profile, *capability, Vec::new(), since);
                 scope.asked_for.extend(cause.asked_for.iter().map(String::as_str));
             }
             for reason in judgement.reasons.iter().filter(|reason| reason.source != ReasonSource::Cell) {
-                reasons.entry(&reason.why).or_default().add(profile, *capability, &reason.tests, since);
+                let tests = cell.report.asked(reason);
+                if !tests.is_empty() {
+                    reasons.entry(&reason.why).or_default().add(profile, *capability, tests, since);
+                }
             }
         }
     }

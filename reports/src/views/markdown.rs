@@ -132,6 +132,9 @@ fn capability_tables(out: &mut String, matrix: &Matrix) -> std::fmt::Result {
     for profile in &matrix.profiles {
         writeln!(out, "## {}\n", escape(&profile.name))?;
         let (main, more) = overview::columns(matrix, &profile.name);
+        if main.is_empty() && more.is_empty() {
+            writeln!(out, "Nothing was tested.\n")?;
+        }
         for columns in [&main, &more] {
             if !columns.is_empty() {
                 capability_table(out, matrix, &profile.name, columns)?;
@@ -144,6 +147,9 @@ fn capability_tables(out: &mut String, matrix: &Matrix) -> std::fmt::Result {
 fn all_causes(out: &mut String, standings: &Standings<'_>) -> std::fmt::Result {
     let labels = Labels::new(standings.matrix);
     writeln!(out, "## Causes\n")?;
+    if let Some(words) = wording::not_chosen(&standings.matrix.cells) {
+        writeln!(out, "{}.\n", escape(&words))?;
+    }
     for cell in &standings.cells {
         cell_causes(out, &labels.of(cell.report), cell)?;
     }

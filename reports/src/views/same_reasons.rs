@@ -181,3 +181,16 @@ fn every_output_answers_whether_kata_can_run() {
         assert!(text.contains("no: blk (kernel); not known: vsock"), "{output}: {text}");
     }
 }
+
+/// Only what people read leaves out what the run was not asked for.
+#[test]
+fn every_page_for_people_counts_what_a_filter_left_out() {
+    let outcomes = [(sample::INSTALL, suites::outcome::Outcome::Pass)];
+    let matrix = judged(&sample::asked("packages_install", &outcomes));
+    for (output, text) in outputs(&sample::standings(&matrix)) {
+        let is_counted = text.contains("11 capabilities were not chosen (--test)");
+        assert_eq!(is_counted, !["JUnit", "JSON"].contains(&output), "{output}: {text}");
+        let lists = text.contains(r#""why":"never ran""#);
+        assert_eq!(lists, output == "JSON", "{output}: {text}");
+    }
+}

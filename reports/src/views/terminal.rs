@@ -43,6 +43,9 @@ pub fn terminal(standings: &Standings<'_>, width: usize, colour: bool) -> String
         out.text.push('\n');
     }
     out.legend();
+    if let Some(words) = wording::not_chosen(&matrix.cells) {
+        out.wrapped(Colour::Dim, "", &words);
+    }
     let labels = Labels::new(matrix);
     for cell in &standings.cells {
         out.causes(&labels.of(cell.report), cell);

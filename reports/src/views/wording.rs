@@ -9,7 +9,7 @@ use crate::views::disagreement::disagreements;
 use crate::views::record::future_end_reason;
 use model::package::PackageVersion;
 use model::verified::{Basis, Verdict};
-use model::words::duration;
+use model::words::{duration, form, list_or};
 use std::collections::{BTreeMap, BTreeSet};
 use suites::outcome::{Component, Outcome};
 
@@ -156,8 +156,9 @@ fn filters(matrix: &Matrix) -> Vec<String> {
             RunFilter::RerunOf(run) => {
                 format!("only tests that did not pass in the run {run} were requested; capabilities that they do")
             }
-            RunFilter::Matching(text) => {
-                format!("only tests matching `{text}` were requested; capabilities that they do")
+            RunFilter::Matching(_) => {
+                let texts = list_or(filter.filters().iter().map(|text| format!("`{text}`")));
+                format!("only tests matching {texts} were requested; capabilities that they do")
             }
         };
         format!("{beginning} not prove are neither judged nor written back")
@@ -172,6 +173,34 @@ fn filters(matrix: &Matrix) -> Vec<String> {
             };
             by_filter.iter().filter_map(of_cells).collect()
         }
+    }
+}
+
+/// Says how many capabilities the filters left out of these cells, in whole or in part; `None` if they left out none.
+pub(crate) fn not_chosen<'m>(cells: impl IntoIterator<Item = &'m CellReport>) -> Option<String> {
+    let (mut lacking, mut chosen) = (BTreeSet::new(), BTreeSet::new());
+    let mut option = "rerun";
+    for cell in cells {
+        if matches!(cell.filter, Some(RunFilter::Matching(_))) {
+            option = "--test";
+        }
+        for (capability, judgement) in cell.judgements.values().flatten().filter(|(_, one)| one.required > 0) {
+            if cell.lacks_tests(judgement) {
+                lacking.insert(*capability);
+            }
+            if !cell.is_unchosen(judgement) {
+                chosen.insert(*capability);
+            }
+        }
+    }
+    let whole = lacking.difference(&chosen).count();
+    let part = lacking.len() - whole;
+    let words = |count: usize| format!("{count} {}", form(count, "capability was", "capabilities were"));
+    match (whole, part) {
+        (0, 0) => None,
+        (0, part) => Some(format!("{} chosen only in part ({option})", words(part))),
+        (whole, 0) => Some(format!("{} not chosen ({option})", words(whole))),
+        (whole, part) => Some(format!("{} not chosen ({option}), {part} only in part", words(whole))),
     }
 }
 
@@ -385,6 +414,9 @@ mod tests {
         matrix.cells.push(other);
         matrix.filter = None;
         assert_eq!(filters(&matrix), [format!("In debian:13/x86_64/container {rest}")]);
+        sample::filtered(&mut matrix, "smoke::,vmm.vsock");
+        let several = rest.replace("`smoke::`", "`smoke::` or `vmm.vsock`");
+        assert_eq!(filters(&matrix), [format!("O{}", &several[1..])]);
     }
 
     /// The results are only in the run's own report, and its readers learn why.

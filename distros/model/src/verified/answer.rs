@@ -63,6 +63,7 @@ pub struct RunAnswer<'a> {
 
 impl RunAnswer<'_> {
     /// Formats the answer: `yes, all 8`, `yes, all 8; optional: no image.nvdimm`, `yes with qemu mine`,
+    /// `yes, all 8; by older tests: vsock, net`, or if that is more than half, `yes, all 8; by older tests: 5 of 8`,
     /// `no: virtio-fs (virtiofsd)`, `not known yet: incomplete, 6 of 8 (vsock, net)`, or, if missing capabilities
     /// worked with other packages, `not known yet with these packages: …`.
     pub fn words(&self, names: CapabilityNames) -> String {
@@ -87,9 +88,13 @@ impl RunAnswer<'_> {
             true => format!("yes, all {}", self.needed),
             false => format!("yes with {}", self.with.join("; ")),
         };
-        let (older, optional) =
-            (after("; by older tests: ", &self.older_tests), after("; optional: no ", &self.optional));
-        format!("{yes}{older}{optional}")
+        // If most are shown by older tests, which ones says less than how many.
+        let older = match self.older_tests.len() {
+            older if older == self.needed => format!("; by older tests: all {older}"),
+            older if older > self.needed / 2 => format!("; by older tests: {older} of {}", self.needed),
+            _ => after("; by older tests: ", &self.older_tests),
+        };
+        format!("{yes}{older}{}", after("; optional: no ", &self.optional))
     }
 }
 
@@ -126,6 +131,23 @@ mod tests {
         ] {
             assert_eq!(answer.words(CapabilityNames::Short), words);
         }
+    }
+
+    #[test]
+    fn most_capabilities_by_older_tests_are_only_counted() {
+        let needed = [VmmBoot, VmmQmp, VmmVsock, VmmNet, VmmHotplugCpu];
+        let yes = RunAnswer { needed: 5, supported: 5, ..RunAnswer::default() };
+        for (older, words) in [
+            (0, "yes, all 5"),
+            (2, "yes, all 5; by older tests: boot, qmp"),
+            (3, "yes, all 5; by older tests: 3 of 5"),
+            (5, "yes, all 5; by older tests: all 5"),
+        ] {
+            let answer = RunAnswer { older_tests: needed[..older].to_vec(), ..yes.clone() };
+            assert_eq!(answer.words(CapabilityNames::Short), words);
+        }
+        let half = RunAnswer { needed: 4, supported: 4, older_tests: needed[..2].to_vec(), ..yes };
+        assert_eq!(half.words(CapabilityNames::Full), "yes, all 4; by older tests: vmm.boot, vmm.qmp");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Arguments of commands that report existing knowledge, without a run.
 
 use super::Format;
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -9,9 +10,10 @@ pub(in crate::cli) struct ListArguments {
     /// What to list.
     #[arg(value_enum, default_value = "tests")]
     pub what: ListWhat,
-    /// List only names that contain this; for tests also those that prove the capability of this name.
-    #[arg(long = "test", value_name = "FILTER")]
-    pub filter: Option<String>,
+    /// List only names that contain this; for tests also those that prove the capability of this name. Several are
+    /// separated by commas.
+    #[arg(long = "test", value_delimiter = ',', value_name = "FILTER", value_parser = NonEmptyStringValueParser::new())]
+    pub filters: Vec<String>,
     /// Records that replace or add to the shipped ones.
     #[arg(long, value_name = "DIR")]
     pub records: Option<PathBuf>,

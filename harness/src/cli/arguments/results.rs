@@ -8,7 +8,7 @@ use std::path::PathBuf;
 pub(in crate::cli) struct RerunArguments {
     /// The output folder of the run. Its cells and profiles are run again, unless others are given; repeat the other
     /// options that it was started with.
-    #[arg(value_name = "RUN", conflicts_with_all = ["filter", "cells", "stale"])]
+    #[arg(value_name = "RUN", conflicts_with_all = ["filters", "cells", "stale"])]
     pub run: PathBuf,
     #[command(flatten)]
     pub options: RunArguments,

@@ -33,7 +33,7 @@ pub(super) fn command(arguments: &RunArguments) -> String {
         add("--in", Environment::from(*environment).name());
     }
     arguments.profiles.iter().for_each(|profile| add("--profile", profile));
-    arguments.filter.iter().for_each(|filter| add("--test", filter));
+    arguments.filters.iter().for_each(|filter| add("--test", filter));
     add("--repeat", &arguments.repeat.to_string());
     if arguments.seed != Effort::SEED {
         add("--seed", &arguments.seed.to_string());

@@ -9,7 +9,7 @@ use suites::environment::Effort;
 /// Returns the facts on which reports base decisions.
 pub(super) fn facts(arguments: &RunArguments) -> RunFacts {
     RunFacts {
-        filter: arguments.filter.clone().map(RunFilter::Matching),
+        filter: RunFilter::matching(&arguments.filters),
         repeat: (arguments.repeat > 1).then_some(arguments.repeat),
         vm_memory_mib: arguments.environments.contains(&In::Vm).then_some(arguments.vm_memory),
         has_callers_keys: !arguments.images.mirror_keys.is_empty(),
@@ -98,6 +98,10 @@ mod tests {
         };
         assert_eq!(facts(&all), expected);
         assert_eq!(options(&all), ["--vm-memory 4096", "--repeat 5"]);
+        for words in [&["--test", "host::,vmm.vsock"][..], &["--test", "host::", "--test", "vmm.vsock"]] {
+            let several = RunFilter::Matching("host::,vmm.vsock".to_owned());
+            assert_eq!(facts(&parsed(words)), RunFacts { filter: Some(several), ..RunFacts::default() });
+        }
         assert!(facts(&parsed(&["--strict"])).strict);
         let checked = format!("x.tar#{}", "0".repeat(64));
         let key = ["--mirror", "file:///m", "--mirror-key", "k"];

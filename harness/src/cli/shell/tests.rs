@@ -112,7 +112,7 @@ fn the_shell_requests_the_same_environment_and_nothing_else() {
     assert_eq!(arguments.command, ["uname", "-r"]);
     let run = like(&arguments, &case(), PathBuf::from("scratch")).unwrap();
     assert_eq!((run.targets, run.environments), (vec!["debian:12".to_owned()], vec![In::Container]));
-    assert_eq!((run.profiles, run.filter), (vec![PROFILE.to_owned()], Some(RENAME.to_owned())));
+    assert_eq!((run.profiles, run.filters), (vec![PROFILE.to_owned()], vec![RENAME.to_owned()]));
     assert_eq!((run.out, run.images.overlay), (Some(PathBuf::from("scratch")), Some(PathBuf::from("tree"))));
     assert!(run.offline && !run.keep && !run.keep_failed && !run.write_back);
     assert!(run.kata.is_empty(), "it runs in virtual machines only");

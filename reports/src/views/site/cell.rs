@@ -195,7 +195,8 @@ fn of_run(here: &Here<'_>, matrix: &Matrix, standing: &CellStanding<'_>) -> Vec<
     let rates = rates.filter(|(_, rate)| !rate.is_whole()).map(|(one, rate)| {
         html! { li.gap { b { "repeated" } " " (here.test(&one.test)) " passed " (rate.words()) } }
     });
-    errors.chain(causes).chain(flaky).chain(rates).collect()
+    let not_chosen = wording::not_chosen([report]).map(|words| html! { li.gap { (words) } });
+    errors.chain(causes).chain(flaky).chain(rates).chain(not_chosen).collect()
 }
 
 /// A reason, with everything that it applies to.

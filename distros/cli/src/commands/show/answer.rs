@@ -173,7 +173,7 @@ mod tests {
         assert!(nothing.ends_with(" more)"), "{nothing}");
         assert_eq!(words(&[VerifiedEntry { shaped: true, ..entry(&[]) }]), nothing, "of nobody knows whose packages");
         let older = VerifiedEntry { test_set: String::new(), ..entry(&[]) };
-        assert!(words(&[older]).starts_with(&format!("yes, all {count}; by older tests: packages.install, ")));
+        assert!(words(&[older]).starts_with(&format!("yes, all {count}; by older tests: all {count}")));
     }
 
     /// A container shows most capabilities, and a machine those that a container cannot show.
