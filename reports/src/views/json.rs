@@ -284,12 +284,12 @@ pub(crate) fn answer<'a>(id: &'a CellId, profile: &'a str, answer: ReleaseAnswer
         profile,
         answer: answer.name(),
         words: answer.words(),
-        supported: answer.supported,
-        needed: answer.needed,
+        supported: answer.answer.supported,
+        needed: answer.answer.needed,
         basis: answer.basis,
-        missing: answer.missing,
-        outdated: answer.outdated,
-        older_tests: answer.older_tests,
+        missing: answer.answer.missing,
+        outdated: answer.answer.outdated,
+        older_tests: answer.answer.older_tests,
     }
 }
 
