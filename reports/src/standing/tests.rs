@@ -581,6 +581,7 @@ fn an_excused_cause_is_not_new() {
         signature: format!("qemu: {why}"),
         expected: String::new(),
         asked_for: Vec::new(),
+        by_share: Vec::new(),
     };
     let recorded = [VerifiedCause::new(Component::Qemu, "no reply").shown_by(QMP.parse().unwrap())];
     let found = [cause(BOOT, "it ends at once"), cause(BLK, "no disk")];

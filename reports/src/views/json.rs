@@ -25,7 +25,7 @@
 //!     "verdicts": { "go-3.29": { "fs.virtio-fs": { "verdict": "unsupported", "basis": "emulated", "optional": false,
 //!       "change": "known", "recorded": "unsupported", "since": "2026-11-21",
 //!       "causes": [{ "test": "…", "component": "virtiofsd", "message": "…", "signature": "…",
-//!         "asked-for": [] }] } } },
+//!         "asked-for": [], "by-share": [] }] } } },
 //!     "tests": [{ "test": "…", "profiles": ["go-3.29"], "outcome": "pass",
 //!       "attempts": [{ "outcome": { "outcome": "pass" }, "millis": 12 }] }] }] }
 //! ```
