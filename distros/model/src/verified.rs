@@ -84,6 +84,11 @@ impl Verdict {
         matches!(self, Verdict::Supported | Verdict::Partial | Verdict::Offered | Verdict::Unsupported)
     }
 
+    /// Whether every required test passed, at least when it was repeated; only such a verdict can be flaky.
+    pub fn has_passed(self) -> bool {
+        matches!(self, Verdict::Supported | Verdict::Partial | Verdict::Offered)
+    }
+
     /// Whether the verdict counts against a Kata that needs the capability; a capability that is only offered was never
     /// used.
     pub fn is_against(self) -> bool {
