@@ -780,7 +780,7 @@ fn explain_shows_what_a_test_proves_and_why() {
 
     proves      fs.virtio-fs
     blames      virtiofsd
-    asked for   by its share: docs/how-to/how-to-use-virtio-fs-with-kata.md@4.1.0, src/runtime/virtcontainers/fs_share_linux.go@4.1.0, src/runtime-rs/crates/resource/src/rootfs/share_fs_rootfs.rs@4.1.0
+    asked for   as of any filesystem; Kata gives containers their files by this share in docs/how-to/how-to-use-virtio-fs-with-kata.md@4.1.0, src/runtime/virtcontainers/fs_share_linux.go@4.1.0, src/runtime-rs/crates/resource/src/rootfs/share_fs_rootfs.rs@4.1.0
     profiles    all
     runs        inside a guest
     share       virtio-fs

@@ -6,6 +6,7 @@
 //! report, [`script`] reproduces it without this program, and [`BugReport`] combines them in the form that the
 //! destination takes.
 
+mod block;
 mod case;
 mod error;
 mod feature;

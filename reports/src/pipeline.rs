@@ -302,15 +302,20 @@ impl<'m> NewCause<'m> {
 
     fn issue(&self, signature: &str, by: &str) -> Issue {
         let digest = digest::short(signature);
-        let Cause { component, message, expected, asked_for, .. } = self.cause;
+        let Cause { component, message, expected, asked_for, by_share, .. } = self.cause;
         let places = self.places.iter().map(|(cell, profiles)| format!("  {cell} under {}\n", words(profiles)));
         let mut details = format!(
             "signature: {signature}\ncomponent: {component}\ntests: {}\nseen in:\n{}",
             words(&self.tests),
             places.collect::<String>()
         );
-        let asked_for = asked_for.join(", ");
-        for (what, text) in [("expected", expected), ("observed", message), ("asked for", &asked_for)] {
+        let (asked_for, by_share) = (asked_for.join(", "), by_share.join(", "));
+        for (what, text) in [
+            ("expected", expected),
+            ("observed", message),
+            ("asked for", &asked_for),
+            ("files by this share", &by_share),
+        ] {
             if !text.is_empty() {
                 let _ = writeln!(details, "{what}: {}", one_line(text, OBSERVED));
             }

@@ -4,7 +4,7 @@
 //! the capability required, what has changed against the record, since when, and how does it affect the exit code?
 //! Terminal, Markdown, HTML, JUnit, JSON and the exit code read the answers here and decide nothing themselves.
 //!
-//! [`compare`] is the whole policy for one capability, [`CanRun`] answers a reader's first question, and
+//! [`compare`] is the whole policy for one capability, [`ReleaseAnswer`] answers a reader's first question, and
 //! [`Standings::changes`] are the changes that every output shows first.
 
 mod answer;
@@ -18,7 +18,7 @@ mod need;
 mod recorded;
 mod tested;
 
-pub use answer::{CanRun, ReleaseAnswer, recorded_answer};
+pub use answer::{ReleaseAnswer, recorded_answer};
 pub use base::BaseRun;
 pub use change::{Change, Effect, compare};
 pub use changes::ChangeRow;

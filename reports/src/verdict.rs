@@ -80,6 +80,9 @@ pub struct Cause {
     pub expected: String,
     /// The places in Kata's source that require the behaviour.
     pub asked_for: Vec<String>,
+    /// The places in Kata's source where it gives containers their files by the test's share, if no line requires the
+    /// behaviour itself.
+    pub by_share: Vec<String>,
 }
 
 /// A reason why tests could show nothing either way.
@@ -317,13 +320,19 @@ fn required_outcome<'a>(
             Outcome::Pass if test == required => return RequiredOutcome::Passed,
             Outcome::Pass => return RequiredOutcome::InError(blocked("which passed in the end")),
             Outcome::Fail(failure) => {
+                // A failure only holds the places.
+                let (asked_for, by_share) = match requirements.is_asked_for_by_share(test) {
+                    true => (Vec::new(), failure.asked_for.clone()),
+                    false => (failure.asked_for.clone(), Vec::new()),
+                };
                 return RequiredOutcome::Failed(Cause {
                     test: test.clone(),
                     component: failure.component,
                     message: without_varying(&failure.observed),
                     signature: failure.signature.clone(),
                     expected: failure.expected.clone(),
-                    asked_for: failure.asked_for.clone(),
+                    asked_for,
+                    by_share,
                 });
             }
             Outcome::Error { message } => return RequiredOutcome::InError(blocked(message)),

@@ -52,7 +52,8 @@ pub struct Failure {
     /// The observation instead.
     #[serde(alias = "message")]
     pub observed: String,
-    /// Places in Kata's source that require the property, as file and tag: `src/runtime/Makefile@3.32.0`.
+    /// Places in Kata's source that require the property, as file and tag: `src/runtime/Makefile@3.32.0`. If none does,
+    /// those where Kata gives containers their files by the test's share; the catalogue tells the two apart.
     #[serde(default)]
     pub asked_for: Vec<String>,
     /// The kind of observation that the failure rests on.

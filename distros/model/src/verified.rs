@@ -3,7 +3,9 @@
 mod answer;
 mod cause;
 mod decided;
+mod decision;
 mod decode;
+mod evidence;
 mod file;
 mod forged;
 mod kata;
@@ -12,9 +14,11 @@ mod newest;
 mod test_sets;
 mod write;
 
-pub use answer::{CapabilityNames, RunAnswer};
+pub use answer::{CanRun, CapabilityNames, RunAnswer};
 pub use cause::VerifiedCause;
 pub use decided::{EvidenceSummary, decided};
+pub use decision::Decision;
+pub use evidence::{Evidence, RunEvidence};
 pub(crate) use file::lint;
 pub use file::{FOLDER, VerifiedFile};
 pub use forged::is_yet_to_come;
@@ -78,6 +82,11 @@ impl Verdict {
     /// Whether something was established, for or against the capability.
     pub fn is_decided(self) -> bool {
         matches!(self, Verdict::Supported | Verdict::Partial | Verdict::Offered | Verdict::Unsupported)
+    }
+
+    /// Whether every required test passed, at least when it was repeated; only such a verdict can be flaky.
+    pub fn has_passed(self) -> bool {
+        matches!(self, Verdict::Supported | Verdict::Partial | Verdict::Offered)
     }
 
     /// Whether the verdict counts against a Kata that needs the capability; a capability that is only offered was never

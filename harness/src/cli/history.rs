@@ -9,10 +9,10 @@ use model::arch::Arch;
 use model::distro::Target;
 use model::package_manager::PackageManager;
 use model::profile::{Profile, ProfileName};
-use model::verified::VerifiedEntry;
+use model::verified::{CanRun, VerifiedEntry};
 use reports::journal::CellId;
 use reports::matrix::{CellReport, Matrix};
-use reports::standing::{CanRun, Recorded, ReleaseAnswer, Standings, recorded_answer};
+use reports::standing::{Recorded, ReleaseAnswer, Standings, recorded_answer};
 use reports::views::record::future_end_reason;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -123,7 +123,7 @@ fn of_record(known: &[&VerifiedEntry], profile: &Profile, manager: PackageManage
 
 fn sighting(day: Date, source: &str, answer: &ReleaseAnswer) -> Sighting {
     // A release that needs a component brought along does not work by itself.
-    let works = answer.answer == CanRun::Yes;
+    let works = answer.answer.can_run() == CanRun::Yes;
     Sighting { day, source: source.to_owned(), works, words: answer.words() }
 }
 

@@ -1,5 +1,6 @@
 //! Contents of a report, section by section; the forms order the sections and set their headings.
 
+use super::block::Block;
 use super::case::{FailedTest, FaultyPackage, HEADLINE, Sighting, versions};
 use super::error::BugError;
 use super::fixed_upstream::upstream_fix;
@@ -127,15 +128,6 @@ impl Section {
     }
 }
 
-/// A paragraph, or lines that are kept unchanged.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Block {
-    /// Prose, to be wrapped.
-    Text(String),
-    /// Output of programs, and lists.
-    Lines(String),
-}
-
 impl BugReport<'_> {
     /// Returns all sections that are not empty.
     pub(super) fn sections(&self) -> Vec<(Section, Vec<Block>)> {
@@ -238,16 +230,12 @@ impl BugReport<'_> {
         };
         let mut all = vec![Block::Text(property)];
         all.extend(failed.test.reason().lines().map(|line| Block::Text(line.to_owned())));
-        all.extend(failed.test.share.and_then(|share| asked_for(share, failed.profile)).map(Block::Text));
-        let sources = self.sources();
-        if !sources.is_empty() {
-            all.push(Block::Text("Kata Containers asks for it in (file@tag):".to_owned()));
-            all.push(Block::Lines(sources.iter().map(|source| format!("  {source}")).collect::<Vec<_>>().join("\n")));
-        }
+        all.extend(asked_for(failed.test, failed.profile, self.sources()));
         all
     }
 
-    /// Returns the places in the source of the runtime that ran, where Kata requires the behaviour.
+    /// Returns the places in the source of the runtime that ran, where Kata requires the behaviour, or gives containers
+    /// their files by the test's share.
     fn sources(&self) -> Vec<String> {
         let failed = self.failed;
         let mut sources = failed.failure.asked_for.clone();

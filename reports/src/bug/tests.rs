@@ -459,6 +459,25 @@ fn a_kata_report_cites_the_source_of_the_runtime_that_ran() {
     }
 }
 
+/// Kata's source asks for no fifo: it only gives containers their files by the share, which a report says once.
+#[test]
+fn a_report_does_not_say_that_kata_requires_what_is_of_its_share() {
+    let (written, ..) = reported(&FIFO_OF_BOOKWORM, None, Reproduced::NotRun);
+    assert!(!written.text.contains("asks for it"), "{}", written.text);
+    let text = one_line(&written.text);
+    let by_share = "With `shared_fs = \"virtio-9p\"` Kata Containers gives a container its files by such a share, where \
+                    programs expect of it what they expect of any filesystem. It does so in (file@tag): \
+                    src/agent/src/storage/fs_handler.rs@3.28.0 src/runtime/virtcontainers/fs_share_linux.go@3.28.0 \
+                    src/runtime/virtcontainers/qemu_arch_base.go@3.24.0 ";
+    assert!(text.contains(by_share), "{text}");
+    assert_eq!(text.matches("gives a container its files").count(), 1, "{text}");
+    let disk = catalogue::find("filesystem::virtio_blk::rename_is_atomic").unwrap();
+    let blocks = shared::asked_for(disk, Profile::find("go-3.32").unwrap(), vec!["a.go@4.1.0".to_owned()]);
+    let text = "Kata Containers also gives a container its files by such a disk, where programs expect of it what they \
+                expect of any filesystem. It does so in (file@tag):";
+    assert_eq!(blocks, [block::Block::Text(text.to_owned()), block::Block::Lines("  a.go@4.1.0".to_owned())]);
+}
+
 #[test]
 fn a_report_marks_unreproduced_failures_and_wishes_at_the_top() {
     let ran = Reproduced::Ran(vec![Some(0), Some(1), Some(script::CANNOT_TELL)]);

@@ -395,13 +395,13 @@ fn results_with_older_packages_do_not_count_for_newer_ones() {
     let whole = judged(&run(|_| None));
     let known = answer(&whole, &older);
     assert_eq!(known.words(), "not known yet with these packages: incomplete, 9 of 10 (vsock)");
-    assert_eq!((known.verdict(), known.outdated), (Verdict::Untested, vec![Capability::VmmVsock]));
+    assert_eq!((known.verdict(), known.answer.outdated), (Verdict::Untested, vec![Capability::VmmVsock]));
     // Neither does a machine with newer packages, or with unknown ones.
     let newer = [machine(&with_qemu(&same, "1:10.0.3+ds-1", same.tested), profile)];
-    assert_eq!(answer(&whole, &newer).outdated, [Capability::VmmVsock]);
+    assert_eq!(answer(&whole, &newer).answer.outdated, [Capability::VmmVsock]);
     let mut unknown_packages = [machine(&same, profile)];
     unknown_packages[0].versions.clear();
-    assert_eq!(answer(&whole, &unknown_packages).outdated, [Capability::VmmVsock]);
+    assert_eq!(answer(&whole, &unknown_packages).answer.outdated, [Capability::VmmVsock]);
     // A machine with the same packages does.
     assert_eq!(answer(&whole, &[machine(&same, profile)]).verdict(), Verdict::Supported);
     // A failure stands until it is seen to be fixed.
@@ -581,6 +581,7 @@ fn an_excused_cause_is_not_new() {
         signature: format!("qemu: {why}"),
         expected: String::new(),
         asked_for: Vec::new(),
+        by_share: Vec::new(),
     };
     let recorded = [VerifiedCause::new(Component::Qemu, "no reply").shown_by(QMP.parse().unwrap())];
     let found = [cause(BOOT, "it ends at once"), cause(BLK, "no disk")];

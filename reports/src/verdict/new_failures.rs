@@ -40,6 +40,7 @@ mod tests {
             signature: signature::of(Component::Virtiofsd, observed),
             expected: String::new(),
             asked_for: Vec::new(),
+            by_share: Vec::new(),
         }
     }
 

@@ -5,6 +5,7 @@ use model::profile::Profile;
 use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Capability;
 use suites::catalogue::Test;
+use suites::citation::AskedFor;
 
 /// The requirements of a catalogue under one profile, looked up once for all cells.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub struct Requirements<'a> {
     provable: BTreeSet<Capability>,
     /// The ids of all tests.
     ids: BTreeSet<&'a str>,
+    /// The ids of the tests that Kata asks for only by their share.
+    by_share: BTreeSet<&'a str>,
 }
 
 impl<'a> Requirements<'a> {
@@ -31,7 +34,9 @@ impl<'a> Requirements<'a> {
             provable.extend(proves);
         }
         let ids = catalogue.iter().map(|test| test.id.as_str()).collect();
-        Requirements { profile, tests, provable, ids }
+        let by_share = catalogue.iter().filter(|test| matches!(test.asked_for, AskedFor::Share(_)));
+        let by_share = by_share.map(|test| test.id.as_str()).collect();
+        Requirements { profile, tests, provable, ids, by_share }
     }
 
     /// Returns the profile that the requirements belong to.
@@ -52,6 +57,12 @@ impl<'a> Requirements<'a> {
     /// Checks whether the catalogue has a test.
     pub(super) fn is_in_catalogue(&self, test: &str) -> bool {
         self.ids.contains(test)
+    }
+
+    /// Checks whether no line of Kata's source asks for what a test proves, because Kata only gives containers their
+    /// files by the test's share.
+    pub(super) fn is_asked_for_by_share(&self, test: &str) -> bool {
+        self.by_share.contains(test)
     }
 
     /// Checks whether a capability is about a feature of the profile's Kata versions.

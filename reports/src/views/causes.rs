@@ -45,6 +45,7 @@ struct Scope<'a> {
     capabilities: BTreeSet<Capability>,
     tests: BTreeSet<&'a str>,
     asked_for: BTreeSet<&'a str>,
+    by_share: BTreeSet<&'a str>,
     /// The recorded day of each verdict.
     since: Vec<Option<Date>>,
 }
@@ -82,6 +83,7 @@ pub(crate) fn explanations<'a>(cell: &'a CellStanding<'_>) -> Vec<Explanation<'a
                 let (_, scope) = failures.entry(key).or_insert_with(|| (cause.message.as_str(), Scope::default()));
                 scope.add(profile, *capability, Vec::new(), since);
                 scope.asked_for.extend(cause.asked_for.iter().map(String::as_str));
+                scope.by_share.extend(cause.by_share.iter().map(String::as_str));
             }
             for reason in judgement.reasons.iter().filter(|reason| reason.source != ReasonSource::Cell) {
                 let tests = cell.report.asked(reason);
@@ -93,7 +95,7 @@ pub(crate) fn explanations<'a>(cell: &'a CellStanding<'_>) -> Vec<Explanation<'a
     }
     let failures = failures.into_iter().map(|((test, component, _), (message, scope))| Explanation {
         blame: Some(Blame { component, test }),
-        text: asked_for(message, &scope.asked_for),
+        text: with_sources(message, &scope.asked_for, &scope.by_share),
         since: scope.since(),
         profiles: scope.profiles,
         capabilities: scope.capabilities,
@@ -108,12 +110,13 @@ pub(crate) fn explanations<'a>(cell: &'a CellStanding<'_>) -> Vec<Explanation<'a
     failures.chain(reasons).collect()
 }
 
-/// Appends to an observation a line with the places in Kata's source that require the behaviour, under any profile.
-pub(crate) fn asked_for(message: &str, sources: &BTreeSet<&str>) -> String {
-    match sources.is_empty() {
-        true => message.to_owned(),
-        false => format!("{message}\nKata requires it in {}", words(sources)),
-    }
+/// Appends to an observation a line with the places in Kata's source that require the behaviour, and one with those
+/// where Kata only gives containers their files by the test's share, under any profile.
+pub(crate) fn with_sources(message: &str, asked_for: &BTreeSet<&str>, by_share: &BTreeSet<&str>) -> String {
+    let lines = [("Kata requires it", asked_for), ("Kata gives containers their files by this share", by_share)];
+    let lines = lines.into_iter().filter(|(_, sources)| !sources.is_empty());
+    let lines = lines.map(|(what, sources)| format!("\n{what} in {}", words(sources)));
+    format!("{message}{}", lines.collect::<String>())
 }
 
 /// Splits a recorded cause into the observation and the places in Kata's source that older records have at its end in
@@ -166,7 +169,7 @@ pub(crate) fn words(items: &BTreeSet<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::{Maker, TDX, catalogue, profiles};
+    use crate::sample::{Maker, RENAME, TDX, catalogue, profiles};
     use suites::outcome::{Failure, Outcome};
 
     #[test]
@@ -211,6 +214,29 @@ mod tests {
         assert_eq!(blaming[0].text, text);
         assert_eq!(blaming[0].profiles, BTreeSet::from(["go-3.29", "rs-4.0"]));
         assert_eq!(blaming[0].since, None, "nothing was recorded");
+    }
+
+    /// Kata's source asks for no rename on a share: it only says that containers have their files there.
+    #[test]
+    fn places_where_kata_uses_a_share_are_not_said_to_require_anything() {
+        let places = suites::catalogue::find(RENAME).unwrap().cited().iter().map(ToString::to_string);
+        let places: Vec<String> = places.collect();
+        let mut maker = Maker::default();
+        maker.start(&["go-3.29"], &["13"]);
+        let failure = Failure::new(Component::Virtiofsd, "neither name");
+        let failure = Failure { asked_for: places.clone(), ..failure };
+        maker.done("13", &["go-3.29"], RENAME, Outcome::Fail(failure));
+        let matrix = crate::matrix::matrix(&maker.journal, suites::catalogue::tests(), &profiles());
+        let standings = crate::sample::standings(&matrix);
+        let all = explanations(&standings.cells[0]);
+        let text = all.iter().find(|one| one.blame.is_some()).map(|one| one.text.as_str());
+        let places: BTreeSet<&str> = places.iter().map(String::as_str).collect();
+        assert!(!places.is_empty());
+        let expected = format!("neither name\nKata gives containers their files by this share in {}", words(&places));
+        assert_eq!(text, Some(expected.as_str()));
+        let required = BTreeSet::from(["a.go@3.29.0"]);
+        assert_eq!(with_sources("no", &required, &BTreeSet::new()), "no\nKata requires it in a.go@3.29.0");
+        assert_eq!(with_sources("no", &BTreeSet::new(), &BTreeSet::new()), "no");
     }
 
     /// A day is shown only if all capabilities that are taken away are recorded as such.

@@ -79,7 +79,10 @@ fn asked_for(test: &Test) -> Option<String> {
         AskedFor::Body(_) => None,
         AskedFor::Share(places) => {
             let places: Vec<String> = places.iter().map(ToString::to_string).collect();
-            Some(format!("by its share: {}", places.join(", ")))
+            Some(format!(
+                "as of any filesystem; Kata gives containers their files by this share in {}",
+                places.join(", ")
+            ))
         }
         AskedFor::Nowhere => Some("nowhere: it guards what other tests rest on".to_owned()),
     }

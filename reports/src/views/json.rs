@@ -25,7 +25,7 @@
 //!     "verdicts": { "go-3.29": { "fs.virtio-fs": { "verdict": "unsupported", "basis": "emulated", "optional": false,
 //!       "change": "known", "recorded": "unsupported", "since": "2026-11-21",
 //!       "causes": [{ "test": "…", "component": "virtiofsd", "message": "…", "signature": "…",
-//!         "asked-for": [] }] } } },
+//!         "asked-for": [], "by-share": [] }] } } },
 //!     "tests": [{ "test": "…", "profiles": ["go-3.29"], "outcome": "pass",
 //!       "attempts": [{ "outcome": { "outcome": "pass" }, "millis": 12 }] }] }] }
 //! ```
@@ -284,12 +284,12 @@ pub(crate) fn answer<'a>(id: &'a CellId, profile: &'a str, answer: ReleaseAnswer
         profile,
         answer: answer.name(),
         words: answer.words(),
-        supported: answer.supported,
-        needed: answer.needed,
+        supported: answer.answer.supported,
+        needed: answer.answer.needed,
         basis: answer.basis,
-        missing: answer.missing,
-        outdated: answer.outdated,
-        older_tests: answer.older_tests,
+        missing: answer.answer.missing,
+        outdated: answer.answer.outdated,
+        older_tests: answer.answer.older_tests,
     }
 }
 

@@ -266,10 +266,9 @@ fn capability_of(judgement: &Judgement) -> VerifiedCapability {
         // The words name some of the tests, and count the others.
         _ => VerifiedCause::of_nobody(redact::one_line(&r.to_string(), MAX_CAUSE)),
     };
-    let has_passed = matches!(judgement.verdict, Verdict::Supported | Verdict::Partial | Verdict::Offered);
     VerifiedCapability {
         verdict: judgement.verdict,
-        flaky: has_passed && !judgement.flaky.is_empty(),
+        flaky: judgement.verdict.has_passed() && !judgement.flaky.is_empty(),
         causes: match judgement.verdict {
             Verdict::Unsupported | Verdict::Partial => judgement.causes.iter().map(blaming).collect(),
             Verdict::Untested => judgement.reasons.iter().map(of_nobody).collect(),

@@ -1,7 +1,7 @@
 //! Words of the answer to a reader's first question: can Kata run here?
 //!
-//! Who answers decides what counts as evidence; the words are the same for all: a run's reports, the matrix, the site,
-//! and `kata-osinfo show`.
+//! Who answers decides what counts as evidence; the decision ([`RunEvidence::decide`](super::RunEvidence::decide)) and
+//! the words are the same for all: a run's reports, the matrix, the site, and `kata-osinfo show`.
 
 use crate::capability::Capability;
 use crate::component::Component;
@@ -40,28 +40,51 @@ impl CapabilityNames {
     }
 }
 
-/// Answer to whether the Kata versions of a profile can run on a release.
+/// Whether the Kata versions of a profile can run on a release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CanRun {
+    /// Everything that Kata needs is supported.
+    Yes,
+    /// Everything that Kata needs is supported with components in place of the release's own.
+    With,
+    /// Something that Kata needs is not supported.
+    No,
+    /// Nothing is known to fail, but not everything is known.
+    NotKnown,
+}
+
+/// Answer to whether the Kata versions of a profile can run on a release, with its details.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RunAnswer<'a> {
+pub struct RunAnswer {
     /// How many capabilities Kata needs.
     pub needed: usize,
     /// How many of them are supported, be it with a component in place of the release's own.
     pub supported: usize,
     /// Those that are not supported, each with the components that it blames.
     pub against: Vec<(Capability, BTreeSet<Component>)>,
-    /// Those of which nothing is known.
+    /// Those of which nothing is known with the newest packages that were measured.
     pub missing: Vec<Capability>,
-    /// Whether some of the missing ones worked with other packages, which says nothing about these.
-    pub is_outdated: bool,
+    /// The missing ones that worked with other packages, which says nothing about these.
+    pub outdated: Vec<Capability>,
     /// The components in place of the release's own.
-    pub with: Vec<&'a str>,
+    pub with: BTreeSet<String>,
     /// Those that only older tests showed to be supported.
     pub older_tests: Vec<Capability>,
     /// Capabilities of the overview that Kata does not need, and that are not supported.
     pub optional: Vec<Capability>,
 }
 
-impl RunAnswer<'_> {
+impl RunAnswer {
+    /// Returns the answer without its details.
+    pub fn can_run(&self) -> CanRun {
+        match (self.against.is_empty(), self.missing.is_empty() && self.needed > 0, self.with.is_empty()) {
+            (false, _, _) => CanRun::No,
+            (true, false, _) => CanRun::NotKnown,
+            (true, true, false) => CanRun::With,
+            (true, true, true) => CanRun::Yes,
+        }
+    }
+
     /// Formats the answer: `yes, all 8`, `yes, all 8; optional: no image.nvdimm`, `yes with qemu mine`,
     /// `yes, all 8; by older tests: vsock, net`, or if that is more than half, `yes, all 8; by older tests: 5 of 8`,
     /// `no: virtio-fs (virtiofsd)`, `not known yet: incomplete, 6 of 8 (vsock, net)`, or, if missing capabilities
@@ -72,21 +95,22 @@ impl RunAnswer<'_> {
             true => String::new(),
             false => format!("{words}{}", list(all)),
         };
-        let unknown = if self.is_outdated { "not known yet with these packages" } else { "not known yet" };
-        if !self.against.is_empty() {
-            let against = names.list(&self.against, |(capability, blamed)| blaming(names.of(*capability), blamed));
-            let unknown = if self.is_outdated { "; not known with these packages: " } else { "; not known: " };
-            return format!("no: {against}{}", after(unknown, &self.missing));
-        }
-        if self.needed == 0 {
-            return format!("{unknown}: nothing was tested");
-        }
-        if !self.missing.is_empty() {
-            return format!("{unknown}: incomplete, {} of {} ({})", self.supported, self.needed, list(&self.missing));
-        }
-        let yes = match self.with.is_empty() {
-            true => format!("yes, all {}", self.needed),
-            false => format!("yes with {}", self.with.join("; ")),
+        let with_these = if self.outdated.is_empty() { "" } else { " with these packages" };
+        let yes = match self.can_run() {
+            CanRun::No => {
+                let against = names.list(&self.against, |(capability, blamed)| blaming(names.of(*capability), blamed));
+                return format!("no: {against}{}", after(&format!("; not known{with_these}: "), &self.missing));
+            }
+            CanRun::NotKnown if self.needed == 0 => return format!("not known yet{with_these}: nothing was tested"),
+            CanRun::NotKnown => {
+                let (supported, needed, missing) = (self.supported, self.needed, list(&self.missing));
+                return format!("not known yet{with_these}: incomplete, {supported} of {needed} ({missing})");
+            }
+            CanRun::With => {
+                let with: Vec<&str> = self.with.iter().map(String::as_str).collect();
+                format!("yes with {}", with.join("; "))
+            }
+            CanRun::Yes => format!("yes, all {}", self.needed),
         };
         // If most are shown by older tests, which ones says less than how many.
         let older = match self.older_tests.len() {
@@ -116,9 +140,9 @@ mod tests {
         let blamed = BTreeSet::from([Component::Qemu, Component::Kernel]);
         let against = vec![(VmmVsock, blamed), (VmmNet, BTreeSet::new())];
         let no = RunAnswer { supported: 5, against, missing: vec![VmmQmp], ..yes.clone() };
-        let with = RunAnswer { with: vec!["qemu mine", "virtiofsd 1.13.3"], ..yes.clone() };
+        let with = RunAnswer { with: ["qemu mine", "virtiofsd 1.13.3"].map(str::to_owned).into(), ..yes.clone() };
         let aside = RunAnswer { older_tests: vec![VmmQmp], optional: vec![VmmImageNvdimm], ..yes.clone() };
-        let outdated = |answer: &RunAnswer<'static>| RunAnswer { is_outdated: true, ..answer.clone() };
+        let outdated = |answer: &RunAnswer| RunAnswer { outdated: answer.missing.clone(), ..answer.clone() };
         for (answer, words) in [
             (RunAnswer::default(), "not known yet: nothing was tested"),
             (outdated(&missing), "not known yet with these packages: incomplete, 6 of 8 (vsock, net)"),

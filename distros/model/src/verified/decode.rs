@@ -197,6 +197,14 @@ fn capability(d: &mut Decoder<'_>, node: &Node) -> Option<VerifiedCapability> {
     let verdict = d.required(node, "verdict")?;
     let verdict = d.word(verdict, "verdict", "unknown-verdict", &words);
     let flaky = flag(d, node, "flaky");
+    if let (Some(verdict), Some(true)) = (verdict, flaky)
+        && !verdict.has_passed()
+    {
+        let span = node.get("flaky").map_or_else(|| node.span.clone(), |n| n.span.clone());
+        let why = format!("`{verdict}` cannot be flaky: that is a test that failed and then passed");
+        d.error("flaky-without-pass", span, why).hint = Some("delete `flaky`, or qualify the release again".to_owned());
+        return None;
+    }
     let causes = node.get("causes").map(|n| causes(d, n));
     let workaround = node.get("workaround").map(|n| d.string(n, "workaround"));
     Some(VerifiedCapability {

@@ -65,7 +65,7 @@ fn decode_file(path: &Path, text: &str) -> (Option<VerifiedFile>, Vec<Diagnostic
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verified::VerifiedCause;
+    use crate::verified::{Verdict, VerifiedCause};
 
     #[test]
     fn a_verdicts_file_with_missing_or_unknown_keys_is_refused() {
@@ -123,6 +123,27 @@ mod tests {
         );
         let error = of(", flaky: often").unwrap_err().to_string();
         assert!(error.starts_with("verified/d.yaml:11:") && error.contains("`often`"), "{error}");
+    }
+
+    /// A failure that never passed is steady.
+    #[test]
+    fn only_a_pass_is_flaky() {
+        for verdict in Verdict::ALL {
+            let of = |flaky: bool| {
+                // Only a capability that is only listed is offered, and it is never supported.
+                let name = if *verdict == Verdict::Offered { "vmm.vfio" } else { "vmm.boot" };
+                with_capabilities(&format!("{{{name}: {{verdict: {verdict}, flaky: {flaky}}}}}"))
+            };
+            assert!(of(false).is_ok(), "{verdict}");
+            match of(true) {
+                Ok(_) => assert!(verdict.has_passed(), "{verdict}"),
+                Err(error) => {
+                    let (error, why) = (error.to_string(), format!("`{verdict}` cannot be flaky: that is a test"));
+                    assert!(!verdict.has_passed() && error.contains(&why), "{error}");
+                    assert!(error.starts_with("verified/d.yaml:11:"), "{error}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Issues in Markdown, with the headings that a template asks for.
 
+use crate::bug::block::Block;
 use crate::bug::form::Form;
 use crate::bug::route::{Owner, Ruling};
-use crate::bug::sections::{Block, BugReport, Section};
+use crate::bug::sections::{BugReport, Section};
 use crate::views::markdown::{escape, fence};
 
 /// A heading with its sections.

@@ -1,6 +1,7 @@
 //! Plain text of a report, for mail and for a Bugzilla's description.
 
-use crate::bug::sections::{Block, BugReport, Section};
+use crate::bug::block::Block;
+use crate::bug::sections::{BugReport, Section};
 
 /// Columns of prose: a quoted line still fits on 80.
 const WIDTH: usize = 76;

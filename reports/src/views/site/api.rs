@@ -269,8 +269,8 @@ fn release_document<'s>(site: &'s Website<'_>, id: &'s CellId, release: &'s Site
             run: &run.standings.matrix.run,
             ended: run.at(),
             answer: answer.name(),
-            supported: answer.supported,
-            needed: answer.needed,
+            supported: answer.answer.supported,
+            needed: answer.answer.needed,
         })
     };
     let badges = site.profiles.iter().filter(|profile| release.answers.contains_key(&profile.name));

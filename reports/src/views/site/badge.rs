@@ -1,7 +1,8 @@
 //! Badges for shields.io's endpoint: the answer for a release and a profile.
 
 use crate::matrix::ProfileHead;
-use crate::standing::{CanRun, ReleaseAnswer};
+use crate::standing::ReleaseAnswer;
+use model::verified::CanRun;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -18,10 +19,10 @@ pub(crate) struct Badge {
 
 /// Returns the badge of an answer.
 pub(super) fn of(release: &str, profile: &ProfileHead, answer: &ReleaseAnswer) -> Badge {
-    let (word, color) = match answer.answer {
+    let (word, color) = match answer.answer.can_run() {
         CanRun::Yes => ("yes", "brightgreen"),
-        CanRun::With(_) => ("yes, with a component brought along", "yellow"),
-        CanRun::No(_) => ("no", "red"),
+        CanRun::With => ("yes, with a component brought along", "yellow"),
+        CanRun::No => ("no", "red"),
         CanRun::NotKnown => ("not known yet", "lightgrey"),
     };
     let basis = answer.basis.map(|basis| format!(", {basis}")).unwrap_or_default();

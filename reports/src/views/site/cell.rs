@@ -239,7 +239,7 @@ fn recorded(here: &Here<'_>, cell: &SiteCell<'_>) -> Vec<Markup> {
             @if let Some(component) = one.component { b { (component) } " " }
             @if let Some(test) = one.test { (here.test(test)) " " }
             span.muted { (causes::words(&one.profiles)) ": " (causes::names(&one.capabilities)) }
-            (message(&causes::asked_for(one.text, &one.sources)))
+            (message(&causes::with_sources(one.text, &one.sources, &BTreeSet::new())))
         } }
     };
     all.values().map(item).collect()

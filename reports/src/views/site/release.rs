@@ -117,7 +117,8 @@ fn trend(here: &Here<'_>, release: &SiteRelease, profile: &ProfileHead) -> Marku
                 @if let Some(day) = run.day() { (time(day)) " " } span.muted { (run.standings.matrix.run) }
             } }
             td { (badge(answer.verdict(), answer.basis, &answer.words())) }
-            td { (answer.supported) " of " (answer.needed) " " meter aria-label="supported" min="0" max=(answer.needed) value=(answer.supported) {} }
+            @let (supported, needed) = (answer.answer.supported, answer.answer.needed);
+            td { (supported) " of " (needed) " " meter aria-label="supported" min="0" max=(needed) value=(supported) {} }
         } } }
     } };
     html! {

@@ -1,19 +1,13 @@
 //! Whether Kata can run on a release according to its whole record, in one line per profile.
 //!
-//! The rule is that of the reports (`reports::standing::answer`): for each capability that Kata needs, the result with
-//! the newest packages counts, and among several environments the one that shows most, unless another one failed later.
+//! The decision is that of the reports ([`RunEvidence::decide`]).
 
 use jiff::civil::Date;
-use model::capability::Capability;
-use model::component::Component;
 use model::environment::Environment;
 use model::package_manager::PackageManager;
 use model::profile::Profile;
-use model::verified::{
-    CapabilityNames, EvidenceSummary, Measured, RunAnswer, Verdict, VerifiedCapability, VerifiedEntry, WITH_CANDIDATES,
-    decided, same_tests, test_set_of_today,
-};
-use std::collections::{BTreeMap, BTreeSet};
+use model::verified::{CanRun, CapabilityNames, RunEvidence, VerifiedEntry};
+use std::collections::BTreeMap;
 
 /// Answer to whether Kata can run, as far as the record knows.
 pub(super) struct Answer<'e> {
@@ -24,89 +18,17 @@ pub(super) struct Answer<'e> {
     pub(super) rests_on: Vec<&'e VerifiedEntry>,
 }
 
-/// An entry's evidence on a capability.
-struct Evidence<'e> {
-    entry: &'e VerifiedEntry,
-    known: &'e VerifiedCapability,
-    summary: EvidenceSummary,
-}
-
 /// Answers for a profile from the entries of a release. Shaped entries are ignored, because the origin of their
 /// packages is unknown.
 pub(super) fn answer<'e>(entries: &'e [VerifiedEntry], profile: &Profile, manager: PackageManager) -> Answer<'e> {
-    let own = || entries.iter().filter(|entry| !entry.shaped);
-    let all: Vec<Measured<'_>> = own().map(Measured::in_entry).collect();
-    let of_profile: Vec<(&'e VerifiedEntry, bool)> = own()
-        .filter(|entry| entry.profile == profile.name)
-        .map(|entry| (entry, Measured::in_entry(entry).is_newest_of(&all, Some(manager))))
-        .collect();
-    let evidence_of = |capability: Capability| -> Vec<Evidence<'e>> {
-        of_profile.iter().filter_map(|&(entry, is_newest)| evidence_on(entry, is_newest, capability)).collect()
-    };
-    let mut answer = RunAnswer::default();
-    let (mut shows, mut fails): (Vec<&VerifiedEntry>, Vec<&VerifiedEntry>) = (Vec::new(), Vec::new());
-    let mut workarounds: BTreeSet<&str> = BTreeSet::new();
-    for capability in profile.needs() {
-        answer.needed += 1;
-        let evidence = evidence_of(capability);
-        match counting(&evidence) {
-            Some(one) if one.summary.verdict.is_against() => {
-                answer.against.push((capability, blamed(one.known)));
-                fails.push(one.entry);
-            }
-            Some(one) => {
-                shows.push(one.entry);
-                if one.summary.verdict == Verdict::Partial {
-                    let named = one.known.workaround.as_deref().unwrap_or("a workaround");
-                    workarounds.insert(named.strip_prefix(WITH_CANDIDATES).unwrap_or(named));
-                }
-                answer.older_tests.extend(one.summary.is_by_older_tests.then_some(capability));
-            }
-            None => {
-                answer.missing.push(capability);
-                answer.is_outdated |= decided(&evidence, |one| one.summary, false).is_some();
-            }
-        }
-    }
-    answer.supported = shows.len();
-    answer.with = workarounds.into_iter().collect();
-    // What Kata does not need has a column in the overview, too.
-    let beside = Capability::ALL.iter().copied().filter(|one| one.is_shown_beside() && profile.has(*one));
-    let is_lost = |capability: &Capability| {
-        counting(&evidence_of(*capability)).is_some_and(|one| one.summary.verdict == Verdict::Unsupported)
-    };
-    answer.optional = beside.filter(is_lost).collect();
-    let words = answer.words(CapabilityNames::Full);
+    let own: Vec<&'e VerifiedEntry> = entries.iter().filter(|entry| !entry.shaped).collect();
+    let evidence = RunEvidence::of_record(&own, profile, Some(manager));
+    let decision = evidence.decide();
+    let rests_on: Vec<&'e VerifiedEntry> = decision.rests_on().map(|one| one.source).collect();
     // A yes is as old as the oldest run behind it; a no has the day of the latest failure.
-    let is_no = !answer.against.is_empty();
-    let day: fn(Date, Date) -> Date = if is_no { Ord::max } else { Ord::min };
-    let rests_on = if is_no { fails } else { shows };
+    let day: fn(Date, Date) -> Date = if decision.answer.can_run() == CanRun::No { Ord::max } else { Ord::min };
+    let words = decision.answer.words(CapabilityNames::Full);
     Answer { words: format!("{words}{}", evidence_text(&rests_on, day)), rests_on }
-}
-
-fn evidence_on(entry: &VerifiedEntry, is_newest: bool, capability: Capability) -> Option<Evidence<'_>> {
-    let known = entry.capabilities.get(&capability)?;
-    let is_by_older_tests = !same_tests(&entry.test_set, test_set_of_today(), capability);
-    let summary = EvidenceSummary {
-        environment: entry.environment,
-        verdict: known.verdict,
-        is_newest,
-        is_by_older_tests,
-        day: Some(entry.tested),
-        is_of_the_run: false,
-    };
-    Some(Evidence { entry, known, summary })
-}
-
-/// Returns the evidence that counts: that with the newest packages, or an older failure that was not seen to be fixed.
-fn counting<'a, 'e>(evidence: &'a [Evidence<'e>]) -> Option<&'a Evidence<'e>> {
-    let standing = || decided(evidence, |one| one.summary, false).filter(|one| one.summary.verdict.is_against());
-    decided(evidence, |one| one.summary, true).or_else(standing)
-}
-
-/// Returns the components at fault.
-fn blamed(known: &VerifiedCapability) -> BTreeSet<Component> {
-    known.failures().iter().filter_map(|cause| cause.component).collect()
 }
 
 /// Formats ` (emulated, container 2026-11-30, vm 2026-11-29)`: the weaker basis, and each environment with the day that
@@ -126,6 +48,8 @@ mod tests {
     use super::super::recorded::tests::entry;
     use super::*;
     use jiff::civil::date;
+    use model::capability::Capability;
+    use model::verified::{Verdict, VerifiedCapability};
 
     const VSOCK: Capability = Capability::VmmVsock;
     const NET: Capability = Capability::VmmNet;
