@@ -1,7 +1,8 @@
 //! Runs programs of a system without a shell, with a deadline and bounded output.
 //!
 //! Every program that is run has five properties: a deadline, a cap on its output, its own process group, death
-//! together with this process, and a wait that does not poll. [`Invocation`] has them all and is for programs that
+//! together with this process, and a wait that does not poll. The exception is a package manager that changes the
+//! running system, which works to its end ([`Invocation::outlives`]). [`Invocation`] has them all and is for programs that
 //! answer a question. Other uses are built from [`tie`], [`wait`], [`wait_or_stop`], [`kill_group`], [`end_group`] and
 //! [`CollectedOutput`], and their modules say why: the jobs of `images` (cancelled, reported line by line), its
 //! downloads of single files (cancelled, given a secret through a pipe), the programs that the agent keeps attached
@@ -9,6 +10,7 @@
 
 mod child;
 mod confine;
+mod drain;
 mod filter;
 mod output;
 pub mod sandbox; // programs in namespaces, without power over this machine
@@ -20,6 +22,7 @@ pub use filter::{Filter, leave_session_keyring};
 pub use output::{CollectedOutput, wait_for_ends};
 
 use child::{POLITELY, end_group_by};
+use drain::Drain;
 use model::shell::quoted;
 use root::PATH;
 use rustix::process::Signal;
@@ -60,6 +63,8 @@ pub struct Invocation {
     /// The sandbox around the program, in place of `chroot` and `confinement`. Of the caller's variables, the program
     /// then gets only those for proxies, and only if it has a network.
     pub sandbox: Option<WantedSandbox>,
+    /// Whether the program works on if this process dies, in whatever way; only without `confinement` and `sandbox`.
+    pub outlives: bool,
     /// The file of this machine that becomes standard input; `None` for no input.
     pub input: Option<PathBuf>,
 }
@@ -143,6 +148,7 @@ impl Invocation {
             inherits: true,
             confinement: Confinement::Free,
             sandbox: None,
+            outlives: false,
             input: None,
         }
     }
@@ -214,6 +220,13 @@ impl Invocation {
             Ok(child) => child,
             Err(source) => return Err(ProcessError::Start { program, source }),
         };
+        let drain = match self.outlives.then(|| Drain::of(&child)).transpose() {
+            Ok(drain) => drain,
+            Err(source) => {
+                kill_group(&mut child);
+                return Err(ProcessError::Start { program, source });
+            }
+        };
         let stdout = CollectedOutput::of(child.stdout.take(), MAX_OUTPUT, show);
         let stderr = CollectedOutput::of(child.stderr.take(), MAX_OUTPUT, show);
         let ended = match wait(&mut child, within) {
@@ -234,6 +247,7 @@ impl Invocation {
             return Err(ProcessError::Deadline { program, after: started.elapsed(), last: tail(&last) });
         };
         wait_for_ends([&stdout, &stderr], ORPHANS);
+        drop(drain);
         Ok(ProcessOutput { code: status.code(), stdout: stdout.text(), stderr: stderr.text() })
     }
 
@@ -276,10 +290,14 @@ impl Invocation {
         let chroot = self.chroot.as_ref().map(|root| CString::new(root.as_os_str().as_bytes())).transpose()?;
         let confinement = self.confinement;
         let filter = Filter::of_strangers()?;
+        // The death of this process ends the program.
+        let signal = match confinement {
+            Confinement::Free if self.outlives => None,
+            Confinement::Free => Some(Signal::TERM),
+            Confinement::Reader | Confinement::Stranger => Some(Signal::KILL),
+        };
         let prepare = move || {
-            // The death of this process ends the program.
-            let signal = if confinement == Confinement::Free { Signal::TERM } else { Signal::KILL };
-            rustix::process::set_parent_process_death_signal(Some(signal))?;
+            rustix::process::set_parent_process_death_signal(signal)?;
             if let Some(root) = &chroot {
                 rustix::process::chroot(root.as_c_str())?;
                 rustix::process::chdir(c"/")?;
@@ -287,7 +305,7 @@ impl Invocation {
             confine::this_process(confinement, &filter)?;
             if confinement != Confinement::Free {
                 // A change of user clears the signal.
-                rustix::process::set_parent_process_death_signal(Some(signal))?;
+                rustix::process::set_parent_process_death_signal(signal)?;
             }
             Ok(())
         };
@@ -367,6 +385,51 @@ mod tests {
         assert_eq!(finished.code, None);
         let flood = sh("head -c 9000000 /dev/zero", Duration::from_secs(20)).unwrap();
         assert_eq!(flood.stdout.len(), MAX_OUTPUT);
+    }
+
+    /// This process runs itself again, as the one that is killed.
+    #[test]
+    fn a_program_that_outlives_this_process_works_and_writes_to_its_end() {
+        const NAME: &str = "process::tests::a_program_that_outlives_this_process_works_and_writes_to_its_end";
+        const FOLDER: &str = "KATA_OSINFO_OUTLIVING";
+        let script = "cd \"$KATA_OSINFO_OUTLIVING\" && : >started || exit; until [ -e go ]; do sleep 0.05; done; \
+            i=0; while [ $i -lt 20000 ]; do echo output; echo error >&2; i=$((i+1)); done; : >done";
+        if std::env::var_os(FOLDER).is_some() {
+            let mut invocation = Invocation::new(Path::new("/bin/sh"), &["-c", script]);
+            invocation.outlives = true;
+            invocation.run(Duration::from_secs(300), None).unwrap();
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let exists_soon = |name: &str| {
+            let end = Instant::now() + Duration::from_secs(60);
+            while !dir.path().join(name).exists() {
+                assert!(Instant::now() < end, "`{name}` is not there");
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        };
+        let mut caller = Command::new(std::env::current_exe().unwrap());
+        caller
+            .args(["--exact", NAME, "--nocapture"])
+            .env(FOLDER, dir.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
+        let mut caller = caller.spawn().unwrap();
+        exists_soon("started");
+        // The reader of the output starts right after the program.
+        std::thread::sleep(Duration::from_millis(500));
+        caller.kill().unwrap();
+        caller.wait().unwrap();
+        std::fs::write(dir.path().join("go"), "").unwrap();
+        exists_soon("done");
+    }
+
+    #[test]
+    fn an_outliving_program_that_ends_first_leaves_nothing() {
+        let mut invocation = Invocation::new(Path::new("/bin/sh"), &["-c", "echo out; echo err >&2; exit 3"]);
+        invocation.outlives = true;
+        let finished = invocation.run(Duration::from_secs(20), None).unwrap();
+        assert_eq!((finished.code, finished.stdout.as_str(), finished.stderr.as_str()), (Some(3), "out\n", "err\n"));
     }
 
     #[test]
