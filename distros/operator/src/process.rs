@@ -17,7 +17,7 @@ pub mod sandbox; // programs in namespaces, without power over this machine
 
 pub use child::{end_group, kill_group, tie, wait, wait_or_stop};
 pub use confine::close_on_exec;
-pub(crate) use confine::give_to_reader;
+pub(crate) use confine::{give_to_reader, new_reader};
 pub use filter::{Filter, leave_session_keyring};
 pub use output::{CollectedOutput, wait_for_ends};
 
@@ -60,6 +60,8 @@ pub struct Invocation {
     pub inherits: bool,
     /// The restrictions on it.
     pub confinement: Confinement,
+    /// The user and group that a confined program gets, if the caller is root: nobody, or one of its own.
+    pub user: u32,
     /// The sandbox around the program, in place of `chroot` and `confinement`. Of the caller's variables, the program
     /// then gets only those for proxies, and only if it has a network.
     pub sandbox: Option<WantedSandbox>,
@@ -69,7 +71,7 @@ pub struct Invocation {
     pub input: Option<PathBuf>,
 }
 
-/// The restrictions on a program. In full: it runs as nobody, gains no privileges, has its own namespaces, no network,
+/// The restrictions on a program. In full: it runs as [`Invocation::user`], gains no privileges, has its own namespaces, no network,
 /// none of the caller's keys and a filter of system calls ([`Filter`]), and all processes that it started end with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Confinement {
@@ -147,6 +149,7 @@ impl Invocation {
             env: Vec::new(),
             inherits: true,
             confinement: Confinement::Free,
+            user: NOBODY,
             sandbox: None,
             outlives: false,
             input: None,
@@ -288,7 +291,7 @@ impl Invocation {
         let mut command = self.plain_command()?;
         // Made here, because no memory may be allocated after the fork.
         let chroot = self.chroot.as_ref().map(|root| CString::new(root.as_os_str().as_bytes())).transpose()?;
-        let confinement = self.confinement;
+        let (confinement, user) = (self.confinement, self.user);
         let filter = Filter::of_strangers()?;
         // The death of this process ends the program.
         let signal = match confinement {
@@ -302,7 +305,7 @@ impl Invocation {
                 rustix::process::chroot(root.as_c_str())?;
                 rustix::process::chdir(c"/")?;
             }
-            confine::this_process(confinement, &filter)?;
+            confine::this_process(confinement, user, &filter)?;
             if confinement != Confinement::Free {
                 // A change of user clears the signal.
                 rustix::process::set_parent_process_death_signal(signal)?;
