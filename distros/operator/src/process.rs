@@ -2,11 +2,12 @@
 //!
 //! Every program that is run has five properties: a deadline, a cap on its output, its own process group, death
 //! together with this process, and a wait that does not poll. The exception is a package manager that changes the
-//! running system, which works to its end ([`Invocation::outlives`]). [`Invocation`] has them all and is for programs that
-//! answer a question. Other uses are built from [`tie`], [`wait`], [`wait_or_stop`], [`kill_group`], [`end_group`] and
-//! [`CollectedOutput`], and their modules say why: the jobs of `images` (cancelled, reported line by line), its
-//! downloads of single files (cancelled, given a secret through a pipe), the programs that the agent keeps attached
-//! (fed, and read while they run), and programs under test.
+//! running system, which works to its end ([`Invocation::outlives`]).
+//!
+//! [`Invocation`] has them all and is for programs that answer a question. Other uses are built from [`tie`], [`wait`],
+//! [`wait_or_stop`], [`kill_group`], [`end_group`] and [`CollectedOutput`], and their modules say why: the jobs of
+//! `images` (cancelled, reported line by line), its downloads of single files (cancelled, given a secret through a
+//! pipe), the programs that the agent keeps attached (fed, and read while they run), and programs under test.
 
 mod child;
 mod confine;
@@ -71,8 +72,9 @@ pub struct Invocation {
     pub input: Option<PathBuf>,
 }
 
-/// The restrictions on a program. In full: it runs as [`Invocation::user`], gains no privileges, has its own namespaces, no network,
-/// none of the caller's keys and a filter of system calls ([`Filter`]), and all processes that it started end with it.
+/// The restrictions on a program. In full: it runs as [`Invocation::user`], gains no privileges, has its own
+/// namespaces, no network, none of the caller's keys and a filter of system calls ([`Filter`]), and all processes that
+/// it started end with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Confinement {
     /// No restrictions.
@@ -394,8 +396,8 @@ mod tests {
     #[test]
     fn a_program_that_outlives_this_process_works_and_writes_to_its_end() {
         const NAME: &str = "process::tests::a_program_that_outlives_this_process_works_and_writes_to_its_end";
-        const FOLDER: &str = "KATA_OSINFO_OUTLIVING";
-        let script = "cd \"$KATA_OSINFO_OUTLIVING\" && : >started || exit; until [ -e go ]; do sleep 0.05; done; \
+        const FOLDER: &str = "OUTLIVING_FOLDER";
+        let script = "cd \"$OUTLIVING_FOLDER\" && : >started || exit; until [ -e go ]; do sleep 0.05; done; \
             i=0; while [ $i -lt 20000 ]; do echo output; echo error >&2; i=$((i+1)); done; : >done";
         if std::env::var_os(FOLDER).is_some() {
             let mut invocation = Invocation::new(Path::new("/bin/sh"), &["-c", script]);
@@ -404,27 +406,28 @@ mod tests {
             return;
         }
         let dir = tempfile::tempdir().unwrap();
-        let exists_soon = |name: &str| {
+        let until = |what: &str, is_so: &dyn Fn() -> bool| {
             let end = Instant::now() + Duration::from_secs(60);
-            while !dir.path().join(name).exists() {
-                assert!(Instant::now() < end, "`{name}` is not there");
+            while !is_so() {
+                assert!(Instant::now() < end, "waited for {what}");
                 std::thread::sleep(Duration::from_millis(20));
             }
         };
         let mut caller = Command::new(std::env::current_exe().unwrap());
-        caller
-            .args(["--exact", NAME, "--nocapture"])
-            .env(FOLDER, dir.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null());
+        caller.args(["--exact", NAME, "--nocapture"]).env(FOLDER, dir.path()).stdout(Stdio::null());
         let mut caller = caller.spawn().unwrap();
-        exists_soon("started");
-        // The reader of the output starts right after the program.
-        std::thread::sleep(Duration::from_millis(500));
+        let parent = format!("PPid:\t{}\n", caller.id());
+        until("the program", &|| dir.path().join("started").exists());
+        until("the reader of its output", &|| {
+            std::fs::read_dir("/proc").unwrap().flatten().any(|process| {
+                let read = |name: &str| std::fs::read_to_string(process.path().join(name)).unwrap_or_default();
+                read("cmdline").contains("read -r x") && read("status").contains(&parent)
+            })
+        });
         caller.kill().unwrap();
         caller.wait().unwrap();
         std::fs::write(dir.path().join("go"), "").unwrap();
-        exists_soon("done");
+        until("its end", &|| dir.path().join("done").exists());
     }
 
     #[test]

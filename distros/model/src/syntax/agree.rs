@@ -34,8 +34,8 @@ pub(crate) fn read(text: &str) -> Result<Shape, Option<Box<Diagnostic>>> {
     })
 }
 
-/// Checks whether aliases make more of a text than it has itself: a scalar of a megabyte with thousands of aliases would
-/// fill the memory, and libyaml only counts aliases.
+/// Checks whether aliases make more of a text than it has itself: thousands of aliases of a long scalar would fill the
+/// memory, and libyaml only counts aliases.
 pub(crate) fn expands(text: &str) -> bool {
     let room = Cell::new(Some(room(text)));
     // Errors in the YAML are for its reader.

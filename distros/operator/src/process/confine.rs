@@ -50,8 +50,8 @@ pub(super) fn processes(confinement: Confinement) -> io::Result<()> {
     Ok(ignore_missing_permission(confinement, unshare(UnshareFlags::NEWPID))?)
 }
 
-/// Applies the other restrictions to this process, which becomes this user. Runs between fork and exec, so it only makes
-/// system calls.
+/// Applies the other restrictions to this process, which becomes this user. Runs between fork and exec, so it only
+/// makes system calls.
 pub(super) fn this_process(confinement: Confinement, user: u32, filter: &Filter) -> io::Result<()> {
     if confinement == Confinement::Free {
         return Ok(());
