@@ -4,7 +4,7 @@
 //! Like the environment of tests, a container has no network, no privileges and the harness's own filter of system
 //! calls, and carries the labels by which a later start removes the leftovers of a killed process.
 
-use crate::environments::container::{OwningRun, seccomp};
+use crate::environments::container::{OwningRun, PROCESSES, is_about_processes, seccomp};
 use bollard::Docker;
 use bollard::container::LogOutput;
 use bollard::models::{ContainerCreateBody, HostConfig};
@@ -42,25 +42,43 @@ pub async fn reproduce(
 ) -> Result<Vec<Tried>, bollard::errors::Error> {
     let mut all = Vec::new();
     for _ in 0..TIMES {
-        let body = ContainerCreateBody {
-            image: Some(image.to_owned()),
-            cmd: Some(["sh", "-c", script].map(str::to_owned).to_vec()),
-            labels: Some(owner.labels()),
-            host_config: Some(HostConfig {
-                init: Some(true),
-                network_mode: Some("none".to_owned()),
-                security_opt: Some(vec![format!("seccomp={}", seccomp::profile())]),
-                ..HostConfig::default()
-            }),
-            ..ContainerCreateBody::default()
+        let tried = match in_container(docker, image, script, owner, Some(PROCESSES)).await {
+            Err(error) if is_about_processes(&error.to_string()) => {
+                in_container(docker, image, script, owner, None).await
+            }
+            tried => tried,
         };
-        let id = docker.create_container(None::<CreateContainerOptions>, body).await?.id;
-        let tried = once(docker, &id).await;
-        let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
-        docker.remove_container(&id, Some(options)).await?;
         all.push(tried?);
     }
     Ok(all)
+}
+
+/// Runs a script in a container of its own, with at most so many processes.
+async fn in_container(
+    docker: &Docker,
+    image: &str,
+    script: &str,
+    owner: &OwningRun,
+    processes: Option<i64>,
+) -> Result<Tried, bollard::errors::Error> {
+    let body = ContainerCreateBody {
+        image: Some(image.to_owned()),
+        cmd: Some(["sh", "-c", script].map(str::to_owned).to_vec()),
+        labels: Some(owner.labels()),
+        host_config: Some(HostConfig {
+            init: Some(true),
+            network_mode: Some("none".to_owned()),
+            pids_limit: processes,
+            security_opt: Some(vec![format!("seccomp={}", seccomp::profile())]),
+            ..HostConfig::default()
+        }),
+        ..ContainerCreateBody::default()
+    };
+    let id = docker.create_container(None::<CreateContainerOptions>, body).await?.id;
+    let tried = once(docker, &id).await;
+    let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
+    docker.remove_container(&id, Some(options)).await?;
+    tried
 }
 
 async fn once(docker: &Docker, id: &str) -> Result<Tried, bollard::errors::Error> {

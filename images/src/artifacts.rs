@@ -184,10 +184,12 @@ impl Artifacts {
         }
         doing(fs::create_dir_all(scratch), "making", scratch)?;
         let folder = doing(tempfile::Builder::new().prefix("kata").tempdir_in(scratch), "making a folder in", scratch)?;
-        let (archive, found) = source.open(&folder.path().join("archive"), &AtomicBool::new(false))?;
+        let archive = folder.path().join("archive");
+        let found = source.bring(&archive, &AtomicBool::new(false))?;
         let tree = folder.path().join("tree");
         doing(fs::create_dir(&tree), "making", &tree)?;
         archive::unpack(&archive, &tree)?;
+        doing(fs::remove_file(&archive), "removing", &archive)?;
         inspect(&tree, source.name(), Some(found), Some(folder))
     }
 

@@ -1,15 +1,17 @@
 //! A file from outside the archives: a path or an address, and the checksum that it must have.
 
 use crate::digest;
-use crate::error::{Context as _, Failure};
+use crate::error::{Context as _, Failure, ImageErrorKind};
 use crate::runner::{has_program, tied};
 use model::redact::Redactor;
 use operator::process;
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::fs::File;
-use std::io::{Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -161,27 +163,41 @@ impl ExternalFile {
         }
     }
 
-    /// Returns the path of the verified file with its SHA-256; a file from an address is written to `fetched`.
+    /// Brings the file to `to`, a new file in a folder of the caller's own, and verifies it there; returns its SHA-256.
+    ///
+    /// A local file is copied too, because its owner could change it between the verification and the use.
     ///
     /// # Errors
     /// If the file cannot be fetched or read, has another checksum, or `cancel` was set.
-    pub fn open(&self, fetched: &Path, cancel: &AtomicBool) -> Result<(PathBuf, String), ExternalFileError> {
+    pub fn bring(&self, to: &Path, cancel: &AtomicBool) -> Result<String, ExternalFileError> {
         self.is_pinned()?;
-        let path = match self.is_address() {
-            true => {
-                fetch(&self.place, fetched, MAX_FETCHED, cancel)?;
-                fetched.to_owned()
-            }
-            false => PathBuf::from(&self.place),
-        };
-        if self.checksum.is_some() {
-            self.check(&File::open(&path).context("opening", &path).map_err(unreadable)?, &path, cancel)?;
+        match self.is_address() {
+            true => fetch(&self.place, to, MAX_FETCHED, cancel)?,
+            false => copy(&opened(Path::new(&self.place)).map_err(unreadable)?, to, cancel).map_err(unreadable)?,
         }
-        let sha256 = match &self.checksum {
-            Some(Checksum::Sha256(digits)) => digits.clone(),
-            Some(Checksum::Sha512(_)) | None => digest::sha256_of_file(&path, cancel).map_err(unreadable)?,
-        };
-        Ok((path, sha256))
+        self.sha256_of(&File::open(to).context("opening", to).map_err(unreadable)?, to, cancel)
+    }
+
+    /// Verifies a local file in place, and returns its SHA-256; what the file is later, [`ExternalFile::bring`] has to
+    /// verify again.
+    ///
+    /// # Errors
+    /// If the file cannot be read, has another checksum, or `cancel` was set.
+    pub fn sha256_in_place(&self, cancel: &AtomicBool) -> Result<String, ExternalFileError> {
+        let path = Path::new(&self.place);
+        self.sha256_of(&opened(path).map_err(unreadable)?, path, cancel)
+    }
+
+    /// Verifies an open file, and returns its SHA-256.
+    fn sha256_of(&self, mut file: &File, path: &Path, cancel: &AtomicBool) -> Result<String, ExternalFileError> {
+        self.check(file, path, cancel)?;
+        match &self.checksum {
+            Some(Checksum::Sha256(digits)) => Ok(digits.clone()),
+            Some(Checksum::Sha512(_)) | None => {
+                file.rewind().context("reading", path).map_err(unreadable)?;
+                digest::sha256_of_opened(file, path, cancel).map_err(unreadable)
+            }
+        }
     }
 
     /// Checks the content of an open file against the checksum, if there is one; `path` is for messages.
@@ -203,6 +219,35 @@ impl ExternalFile {
 
 fn unreadable(failure: Failure) -> ExternalFileError {
     ExternalFileError::Unreadable { detail: failure.cause.to_string() }
+}
+
+/// Opens a regular file of anybody; a FIFO in its place is not waited for.
+fn opened(path: &Path) -> Result<File, Failure> {
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = File::options().read(true).custom_flags(flags).open(path).context("opening", path)?;
+    match file.metadata().context("reading", path)?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other("it is not a regular file")).context("reading", path),
+    }
+}
+
+/// Copies an open file, up to its present length, to a file that must not exist yet.
+fn copy(from: &File, to: &Path, cancel: &AtomicBool) -> Result<(), Failure> {
+    /// Bytes after which a cancellation is noticed.
+    const PART: u64 = 64 << 20;
+    let mut remaining = from.metadata().context("copying to", to)?.len();
+    let mut copy = File::options().write(true).create_new(true).open(to).context("creating", to)?;
+    while remaining > 0 {
+        if cancel.load(Ordering::Relaxed) {
+            return Err(ImageErrorKind::Cancelled.into());
+        }
+        // By the kernel, which shares the blocks where the filesystem can.
+        match io::copy(&mut from.take(PART.min(remaining)), &mut copy).context("copying to", to)? {
+            0 => break,
+            copied => remaining -= copied,
+        }
+    }
+    Ok(())
 }
 
 /// Returns an address as a line of curl's configuration.
@@ -351,16 +396,52 @@ mod tests {
         // The example of FIPS 180-2.
         let sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         let sha512 = "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f";
-        let open = |sum: &str| {
-            let source = ExternalFile::parse(&format!("{}{sum}", path.display())).unwrap();
-            source.open(Path::new("/nonexistent"), &AtomicBool::new(false))
-        };
-        for sum in [String::new(), format!("#{sha256}"), format!("#sha512:{sha512}")] {
-            assert_eq!(open(&sum).unwrap(), (path.clone(), sha256.to_owned()), "{sum}");
+        let source = |sum: &str| ExternalFile::parse(&format!("{}{sum}", path.display())).unwrap();
+        let never = AtomicBool::new(false);
+        for (number, sum) in [String::new(), format!("#{sha256}"), format!("#sha512:{sha512}")].iter().enumerate() {
+            let to = dir.path().join(number.to_string());
+            assert_eq!(source(sum).bring(&to, &never).unwrap(), sha256, "{sum}");
+            assert_eq!(source(sum).sha256_in_place(&never).unwrap(), sha256, "{sum}");
+            assert_eq!(std::fs::read(&to).unwrap(), b"abc");
         }
-        for wrong in ["0".repeat(64), "0".repeat(128)] {
-            let error = open(&format!("#{wrong}")).unwrap_err().to_string();
-            assert!(error.contains(&wrong) && (error.contains(sha256) || error.contains(sha512)), "{error}");
+        for (number, wrong) in ["0".repeat(64), "0".repeat(128)].iter().enumerate() {
+            let source = source(&format!("#{wrong}"));
+            let brought = source.bring(&dir.path().join(format!("wrong{number}")), &never);
+            for error in [brought, source.sha256_in_place(&never)].map(|result| result.unwrap_err().to_string()) {
+                assert!(error.contains(wrong) && (error.contains(sha256) || error.contains(sha512)), "{error}");
+            }
         }
+    }
+
+    /// What was verified is what is used, whatever becomes of the file that was named.
+    #[test]
+    fn a_local_file_that_is_changed_or_replaced_later_is_not_what_is_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let [theirs, other, to] = ["theirs", "other", "to"].map(|name| dir.path().join(name));
+        std::fs::write(&theirs, "abc").unwrap();
+        let source = ExternalFile::parse(&theirs.to_string_lossy()).unwrap();
+        let sum = source.bring(&to, &AtomicBool::new(false)).unwrap();
+        std::fs::write(&theirs, "changed").unwrap();
+        std::fs::write(&other, "replaced").unwrap();
+        std::fs::rename(&other, &theirs).unwrap();
+        assert_eq!(digest::of_bytes(&std::fs::read(&to).unwrap()), sum);
+        // Nothing that lies in the way is written to.
+        assert!(source.bring(&to, &AtomicBool::new(false)).is_err());
+        assert_eq!(std::fs::read(&to).unwrap(), b"abc");
+    }
+
+    #[test]
+    fn a_fifo_is_refused_and_not_waited_for() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("fifo");
+        mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let source = ExternalFile::parse(&fifo.to_string_lossy()).unwrap();
+            sender.send(source.bring(&dir.path().join("to"), &AtomicBool::new(false)).unwrap_err().to_string())
+        });
+        let error = receiver.recv_timeout(Duration::from_secs(20)).expect("a FIFO is waited for");
+        assert!(error.contains("not a regular file"), "{error}");
     }
 }

@@ -109,9 +109,10 @@ func (c *Client) Packages(ctx context.Context, arguments ...string) (*Packages, 
 // Install installs these packages with the system's own package manager, which needs root; with `--dry-run`, it only
 // returns the plan. The package manager's output is not returned unless the call fails.
 //
-// The end of the context kills kata-osinfo, which ends the package manager in the middle of its work. To limit an
-// installation without that risk, pass `--lock-timeout` for the time that it may wait, and give the context more time
-// than `--timeout`, which each command of the package manager may take: 1800 seconds by default.
+// The end of the context kills kata-osinfo. On the running system, the package manager then goes on to its end, and
+// the next call waits for its lock; in another root ([Client.Root]), it is killed in the middle of its work. To limit an
+// installation, pass `--lock-timeout` for the time that it may wait, and give the context more time than `--timeout`,
+// after which a command of the package manager is killed: 1800 seconds by default.
 func (c *Client) Install(ctx context.Context, arguments ...string) (*Install, error) {
 	return ask[Install](ctx, c, "install", arguments)
 }

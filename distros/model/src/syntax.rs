@@ -141,7 +141,7 @@ pub fn parse(text: &str) -> Result<Node, Vec<Diagnostic>> {
 }
 
 /// Returns why a text, which need not be a record, must not be parsed: both parsers take quadratic time for such a
-/// depth or length.
+/// depth or length, and aliases may expand to more than the memory.
 ///
 /// The reason is a fragment that fits after a file's name; it contains nothing of the text, which may have secrets.
 pub fn out_of_bounds(text: &str) -> Option<String> {
@@ -151,7 +151,11 @@ pub fn out_of_bounds(text: &str) -> Option<String> {
     if too_deep(text).is_some() {
         return Some(format!("is nested more than {MAX_DEPTH} levels deep"));
     }
-    long_tag(text).map(|_| format!("has a tag (`!name`) of more than {MAX_TAG} bytes"))
+    if long_tag(text).is_some() {
+        return Some(format!("has a tag (`!name`) of more than {MAX_TAG} bytes"));
+    }
+    let may_expand = text.contains('&') && text.contains('*');
+    (may_expand && agree::expands(text)).then(|| "has aliases (`*name`) that expand to too much".to_owned())
 }
 
 /// Finds where flow collections nest too deeply, without recursion and before any parser sees the text.

@@ -191,6 +191,19 @@ mod tests {
     }
 
     #[test]
+    fn decoders_and_paths_are_limited() {
+        let gz = gzip(&cpio(&[("lib/modules/6.1/a.ko", b"a")]));
+        assert!(read_both_ways(&gz.repeat(100)).is_ok());
+        let error = read_both_ways(&gzip(b"").repeat(1_001)).unwrap_err().to_string();
+        assert!(error.contains("more than 1000 archives"), "{error}");
+        let long = "x".repeat(4_095);
+        let paths = |count: usize| cpio(&vec![(long.as_str(), b"".as_slice()); count]);
+        assert!(read_both_ways(&paths(6)).is_ok());
+        let error = read_both_ways(&paths(7)).unwrap_err().to_string();
+        assert!(error.contains("paths are longer"), "{error}");
+    }
+
+    #[test]
     fn too_many_files_and_a_misaligned_archive_are_errors() {
         let files = |count: usize| cpio(&vec![("a", b"".as_slice()); count]);
         assert!(read_both_ways(&files(100)).is_ok());

@@ -8,7 +8,8 @@
 //!   hooks, solvers, plugins and downloaders.
 //! - On any root but the running system, it works in a sandbox ([`crate::process::sandbox`]): its root user has no
 //!   rights on this machine, it may write to that root only, has a network only while it fetches, and ends with this
-//!   process. Without a sandbox, nothing is run. On the running system it is not confined, and outlives this process.
+//!   process. Without a sandbox, nothing is run. On the running system it is not confined, and an installation goes on
+//!   to its end if this process dies; only its own deadline ends it.
 //! - A dry run has no network, and for apt and pacman the root is read-only; changes that it then cannot report are
 //!   left out.
 //! - Locks are waited for, failures are distinguished by messages in the C locale (each program's messages are listed
@@ -306,7 +307,12 @@ impl InstallerChoice {
         refresh: bool,
     ) -> Result<Vec<Invocation>, InstallError> {
         self.make_ready(root, request, refresh)?;
-        Ok(self.installer.program().steps(self, root, request, refresh).map_err(QueryError::from)?)
+        let mut steps = self.installer.program().steps(self, root, request, refresh).map_err(QueryError::from)?;
+        for step in &mut steps {
+            // Half of a package on a running system is worse than a package manager that finishes.
+            step.outlives = self.place == InstallerLocation::Here;
+        }
+        Ok(steps)
     }
 
     /// Makes the settings for a sandboxed program, after checking that the sandbox can be made.

@@ -1,8 +1,8 @@
 //! Finds the installed packages of a root, and the package that owns a file.
 //!
 //! The databases of dpkg, pacman, apk and Portage are text and are read directly: this needs no privileges, no tools
-//! and no root of the machine's architecture. RPM's is read by this machine's `rpm`, from a copy, as nobody and in its
-//! own namespaces; a root's own program is never run.
+//! and no root of the machine's architecture. RPM's is read by this machine's `rpm`, from a copy, as a user of its own
+//! and in its own namespaces; a root's own program is never run.
 
 pub mod apk;
 pub mod dpkg;

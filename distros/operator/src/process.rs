@@ -1,25 +1,29 @@
 //! Runs programs of a system without a shell, with a deadline and bounded output.
 //!
 //! Every program that is run has five properties: a deadline, a cap on its output, its own process group, death
-//! together with this process, and a wait that does not poll. [`Invocation`] has them all and is for programs that
-//! answer a question. Other uses are built from [`tie`], [`wait`], [`wait_or_stop`], [`kill_group`], [`end_group`] and
-//! [`CollectedOutput`], and their modules say why: the jobs of `images` (cancelled, reported line by line), its
-//! downloads of single files (cancelled, given a secret through a pipe), the programs that the agent keeps attached
-//! (fed, and read while they run), and programs under test.
+//! together with this process, and a wait that does not poll. The exception is a package manager that changes the
+//! running system, which works to its end ([`Invocation::outlives`]).
+//!
+//! [`Invocation`] has them all and is for programs that answer a question. Other uses are built from [`tie`], [`wait`],
+//! [`wait_or_stop`], [`kill_group`], [`end_group`] and [`CollectedOutput`], and their modules say why: the jobs of
+//! `images` (cancelled, reported line by line), its downloads of single files (cancelled, given a secret through a
+//! pipe), the programs that the agent keeps attached (fed, and read while they run), and programs under test.
 
 mod child;
 mod confine;
+mod drain;
 mod filter;
 mod output;
 pub mod sandbox; // programs in namespaces, without power over this machine
 
 pub use child::{end_group, kill_group, tie, wait, wait_or_stop};
 pub use confine::close_on_exec;
-pub(crate) use confine::give_to_reader;
+pub(crate) use confine::{give_to_reader, new_reader};
 pub use filter::{Filter, leave_session_keyring};
 pub use output::{CollectedOutput, wait_for_ends};
 
 use child::{POLITELY, end_group_by};
+use drain::Drain;
 use model::shell::quoted;
 use root::PATH;
 use rustix::process::Signal;
@@ -57,15 +61,20 @@ pub struct Invocation {
     pub inherits: bool,
     /// The restrictions on it.
     pub confinement: Confinement,
+    /// The user and group that a confined program gets, if the caller is root: nobody, or one of its own.
+    pub user: u32,
     /// The sandbox around the program, in place of `chroot` and `confinement`. Of the caller's variables, the program
     /// then gets only those for proxies, and only if it has a network.
     pub sandbox: Option<WantedSandbox>,
+    /// Whether the program works on if this process dies, in whatever way; only without `confinement` and `sandbox`.
+    pub outlives: bool,
     /// The file of this machine that becomes standard input; `None` for no input.
     pub input: Option<PathBuf>,
 }
 
-/// The restrictions on a program. In full: it runs as nobody, gains no privileges, has its own namespaces, no network,
-/// none of the caller's keys and a filter of system calls ([`Filter`]), and all processes that it started end with it.
+/// The restrictions on a program. In full: it runs as [`Invocation::user`], gains no privileges, has its own
+/// namespaces, no network, none of the caller's keys and a filter of system calls ([`Filter`]), and all processes that
+/// it started end with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Confinement {
     /// No restrictions.
@@ -142,7 +151,9 @@ impl Invocation {
             env: Vec::new(),
             inherits: true,
             confinement: Confinement::Free,
+            user: NOBODY,
             sandbox: None,
+            outlives: false,
             input: None,
         }
     }
@@ -214,6 +225,13 @@ impl Invocation {
             Ok(child) => child,
             Err(source) => return Err(ProcessError::Start { program, source }),
         };
+        let drain = match self.outlives.then(|| Drain::of(&child)).transpose() {
+            Ok(drain) => drain,
+            Err(source) => {
+                kill_group(&mut child);
+                return Err(ProcessError::Start { program, source });
+            }
+        };
         let stdout = CollectedOutput::of(child.stdout.take(), MAX_OUTPUT, show);
         let stderr = CollectedOutput::of(child.stderr.take(), MAX_OUTPUT, show);
         let ended = match wait(&mut child, within) {
@@ -234,6 +252,7 @@ impl Invocation {
             return Err(ProcessError::Deadline { program, after: started.elapsed(), last: tail(&last) });
         };
         wait_for_ends([&stdout, &stderr], ORPHANS);
+        drop(drain);
         Ok(ProcessOutput { code: status.code(), stdout: stdout.text(), stderr: stderr.text() })
     }
 
@@ -274,20 +293,24 @@ impl Invocation {
         let mut command = self.plain_command()?;
         // Made here, because no memory may be allocated after the fork.
         let chroot = self.chroot.as_ref().map(|root| CString::new(root.as_os_str().as_bytes())).transpose()?;
-        let confinement = self.confinement;
+        let (confinement, user) = (self.confinement, self.user);
         let filter = Filter::of_strangers()?;
+        // The death of this process ends the program.
+        let signal = match confinement {
+            Confinement::Free if self.outlives => None,
+            Confinement::Free => Some(Signal::TERM),
+            Confinement::Reader | Confinement::Stranger => Some(Signal::KILL),
+        };
         let prepare = move || {
-            // The death of this process ends the program.
-            let signal = if confinement == Confinement::Free { Signal::TERM } else { Signal::KILL };
-            rustix::process::set_parent_process_death_signal(Some(signal))?;
+            rustix::process::set_parent_process_death_signal(signal)?;
             if let Some(root) = &chroot {
                 rustix::process::chroot(root.as_c_str())?;
                 rustix::process::chdir(c"/")?;
             }
-            confine::this_process(confinement, &filter)?;
+            confine::this_process(confinement, user, &filter)?;
             if confinement != Confinement::Free {
                 // A change of user clears the signal.
-                rustix::process::set_parent_process_death_signal(Some(signal))?;
+                rustix::process::set_parent_process_death_signal(signal)?;
             }
             Ok(())
         };
@@ -367,6 +390,52 @@ mod tests {
         assert_eq!(finished.code, None);
         let flood = sh("head -c 9000000 /dev/zero", Duration::from_secs(20)).unwrap();
         assert_eq!(flood.stdout.len(), MAX_OUTPUT);
+    }
+
+    /// This process runs itself again, as the one that is killed.
+    #[test]
+    fn a_program_that_outlives_this_process_works_and_writes_to_its_end() {
+        const NAME: &str = "process::tests::a_program_that_outlives_this_process_works_and_writes_to_its_end";
+        const FOLDER: &str = "OUTLIVING_FOLDER";
+        let script = "cd \"$OUTLIVING_FOLDER\" && : >started || exit; until [ -e go ]; do sleep 0.05; done; \
+            i=0; while [ $i -lt 20000 ]; do echo output; echo error >&2; i=$((i+1)); done; : >done";
+        if std::env::var_os(FOLDER).is_some() {
+            let mut invocation = Invocation::new(Path::new("/bin/sh"), &["-c", script]);
+            invocation.outlives = true;
+            invocation.run(Duration::from_secs(300), None).unwrap();
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let until = |what: &str, is_so: &dyn Fn() -> bool| {
+            let end = Instant::now() + Duration::from_secs(60);
+            while !is_so() {
+                assert!(Instant::now() < end, "waited for {what}");
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        };
+        let mut caller = Command::new(std::env::current_exe().unwrap());
+        caller.args(["--exact", NAME, "--nocapture"]).env(FOLDER, dir.path()).stdout(Stdio::null());
+        let mut caller = caller.spawn().unwrap();
+        let parent = format!("PPid:\t{}\n", caller.id());
+        until("the program", &|| dir.path().join("started").exists());
+        until("the reader of its output", &|| {
+            std::fs::read_dir("/proc").unwrap().flatten().any(|process| {
+                let read = |name: &str| std::fs::read_to_string(process.path().join(name)).unwrap_or_default();
+                read("cmdline").contains("read -r x") && read("status").contains(&parent)
+            })
+        });
+        caller.kill().unwrap();
+        caller.wait().unwrap();
+        std::fs::write(dir.path().join("go"), "").unwrap();
+        until("its end", &|| dir.path().join("done").exists());
+    }
+
+    #[test]
+    fn an_outliving_program_that_ends_first_leaves_nothing() {
+        let mut invocation = Invocation::new(Path::new("/bin/sh"), &["-c", "echo out; echo err >&2; exit 3"]);
+        invocation.outlives = true;
+        let finished = invocation.run(Duration::from_secs(20), None).unwrap();
+        assert_eq!((finished.code, finished.stdout.as_str(), finished.stderr.as_str()), (Some(3), "out\n", "err\n"));
     }
 
     #[test]

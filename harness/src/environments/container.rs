@@ -13,7 +13,8 @@
 //! | the harness's own seccomp profile, an allow list | see `seccomp` |
 //! | no network | no tested component needs a network |
 //! | `/dev/shm` of 16 GiB | guests' memory is in it; it is allocated only as guests touch it |
-//! | its own limits: a million open files, unlimited processes and locked memory | the limits of Kata's daemons, not the engine's defaults, which may be 4,096 files; a limit that an engine does not grant is probed like every other limit, and tests that need more are a `skip` with the limit's name |
+//! | its own limits: a million open files, unlimited locked memory, and no limit of the user's processes | the limits of Kata's daemons, not the engine's defaults, which may be 4,096 files; a limit that an engine does not grant is probed like every other limit, and tests that need more are a `skip` with the limit's name |
+//! | at most 8,192 processes and threads, if the engine can limit them | a package's fork bomb must not take this machine's process ids; see `limits` |
 //! | an init | reaps orphaned processes of the distro's programs |
 //! | a volume at `/kata-qualify` | shares must not be on the container's overlay, whose properties are not the distro's |
 //! | 8 tmpfs of 16 MiB | shares that can be filled: one below each of 7 slots and one for the native control |
@@ -28,6 +29,8 @@ pub mod handed_in;
 mod limits;
 pub mod seccomp;
 
+pub(crate) use limits::{PROCESSES, is_about_processes};
+
 use crate::line::{AgentOutput, Line, LineError};
 use agent::home::{IDLE, SLOTS, SMALL, VOLUME};
 use bollard::Docker;
@@ -38,7 +41,7 @@ use bollard::query_parameters::{ListContainersOptions, RemoveContainerOptions};
 use futures_util::StreamExt as _;
 use handed_in::HandedIn;
 use images::docker::ConnectError;
-use limits::{LIMITS, Limit, UNLIMITED};
+use limits::{LIMITS, Limit};
 use model::diagnostic::error_chain;
 use protocol::message::{EnvironmentReply, EnvironmentRequest};
 use reports::journal::CellId;
@@ -178,11 +181,14 @@ pub async fn start(
         }
     };
     let mut requested = LIMITS.to_vec();
+    let mut processes = Some(PROCESSES);
     let started = loop {
-        let started = start_on(docker, image, agent, labels.clone(), (&volume, handed_in.as_ref()), &requested).await;
-        let fewer = started.as_ref().err().and_then(|e| limits::without_refused(&requested, &error_chain(e)));
-        match fewer {
+        let belongings = (volume.as_str(), handed_in.as_ref());
+        let started = start_on(docker, image, agent, labels.clone(), belongings, (&requested, processes)).await;
+        let Some(complaint) = started.as_ref().err().map(|e| error_chain(e)) else { break started };
+        match limits::without_refused(&requested, &complaint) {
             Some(fewer) => requested = fewer,
+            None if processes.is_some() && is_about_processes(&complaint) => processes = None,
             None => break started,
         }
         // A rootless engine can raise no limit. The agent's probe finds out which limits matter.
@@ -226,7 +232,7 @@ async fn start_on(
     agent: &[u8],
     labels: HashMap<String, String>,
     (volume, handed_in): (&str, Option<&HandedIn>),
-    limits: &[Limit],
+    (limits, processes): (&[Limit], Option<i64>),
 ) -> Result<(ContainerAsync<GenericImage>, Line), ContainerError> {
     let (name, tag) = image.rsplit_once(':').unwrap_or((image, "latest"));
     let limit = |limit: &Limit| ResourcesUlimits {
@@ -252,7 +258,7 @@ async fn start_on(
             host.devices = devices.clone();
             host.init = Some(true);
             host.ulimits = Some(ulimits.clone());
-            host.pids_limit = Some(UNLIMITED);
+            host.pids_limit = processes;
         })
         .with_mount(Mount::volume_mount(volume, VOLUME));
     if let Some(handed_in) = handed_in {

@@ -29,7 +29,11 @@ async fn a_container_cannot_open_files_of_the_host() {
     let owner = OwningRun { run: image.0.clone(), lock: lock_path, cache: "none".to_owned(), kept: None };
     let container = container::start(&docker, &image.0, agent, &owner, None).await.unwrap();
     let tried = run_to_end(Command::new("docker").args(["exec", container.id(), "/escape"]));
+    let limit =
+        run_to_end(Command::new("docker").args(["inspect", "--format={{.HostConfig.PidsLimit}}", container.id()]));
     container.remove().await.unwrap();
+    // An engine without the controller discards the limit.
+    assert!(["8192", "<nil>", "<no value>"].contains(&limit.stdout.trim()), "{}{}", limit.stdout, limit.stderr);
     assert_eq!(tried.code, Some(0), "{}{}", tried.stdout, tried.stderr);
     assert!(tried.stdout.contains(" 0 passed"), "{}", tried.stdout);
 }

@@ -123,8 +123,8 @@ impl OciImage {
                 found
             }
             _ if place.is_file() => {
-                let (path, sha256) = source.open(place, &cancel)?;
-                check_is_tar(&path, source.name())?;
+                let sha256 = source.sha256_in_place(&cancel)?;
+                check_is_tar(place, source.name())?;
                 Checksum::Sha256(sha256)
             }
             _ => return Err(OciImageError::Missing { place: source.place }),
@@ -136,23 +136,21 @@ impl OciImage {
     fn archive(&self, task: &BaseTask<'_>) -> Result<ReadBase, OciImageError> {
         let name = self.source.name();
         let place = Path::new(&self.source.place);
-        let (layout, fetched) = match place.is_dir() {
-            true => (Layout::open(place, name)?, None),
+        let layout = match place.is_dir() {
+            true => Layout::open(place, name)?,
             false => {
                 (task.tell)(&format!("verifying {name}"));
                 // The file may have been replaced since its checksum was computed.
                 let source = ExternalFile { checksum: Some(self.identity.clone()), ..self.source.clone() };
                 let fetched = task.folder.join("fetched");
-                let (path, _) = source.open(&fetched, &self.cancel)?;
+                source.bring(&fetched, &self.cancel)?;
                 (task.tell)(&format!("unpacking {name}"));
                 let members = task.folder.join("members");
-                extract(&path, &members, task)?;
-                (Layout::open(&members, name)?, self.source.is_address().then_some(fetched))
+                extract(&fetched, &members, task)?;
+                std::fs::remove_file(&fetched).map_err(failed("removing", &fetched))?;
+                Layout::open(&members, name)?
             }
         };
-        if let Some(fetched) = fetched {
-            std::fs::remove_file(&fetched).map_err(failed("removing", &fetched))?;
-        }
         let image = layout.image(self.release.arch)?;
         if place.is_dir() && Checksum::Sha256(image.digest.clone()) != self.identity {
             let what = "it was changed during the run: start the run again".to_owned();

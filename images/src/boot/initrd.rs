@@ -12,6 +12,10 @@ use std::io::{self, BufRead, Read};
 const LIMITS: InitrdLimits = InitrdLimits { bytes: 2 << 30, entries: 500_000 };
 /// Maximum number of links followed to reach a file, as in the kernel (`MAXSYMLINKS`).
 const LINKS: usize = 40;
+/// Maximum length of a link's target in bytes; the kernel makes no link with a longer one (`PATH_MAX`).
+const TARGET: u64 = 4096;
+/// Size limit of a file that is kept, in bytes; Kata's agent has some 60 MB.
+const KEPT: u64 = 512 << 20;
 const KIND: u32 = 0o170_000;
 const FILE: u32 = 0o100_000;
 const LINK: u32 = 0o120_000;
@@ -33,8 +37,8 @@ struct Node {
     content: usize,
 }
 
-/// Names found so far of files with hard links, by archive, device and inode.
-type Names = BTreeMap<(usize, [u32; 3]), Vec<String>>;
+/// Indexes into the contents of files with hard links, by archive, device and inode.
+type Shared = BTreeMap<(usize, [u32; 3]), usize>;
 
 impl InitrdFiles {
     /// Reads an initrd with any of the kernel's compressions that Kata and distros use: none, gzip, xz, zstd.
@@ -42,12 +46,12 @@ impl InitrdFiles {
     /// Only regular files whose content is accepted by `holds` are kept; the others appear empty.
     ///
     /// # Errors
-    /// If the data is no such archive, is truncated, or unpacks to more than 2 GiB; the error has the position in the
-    /// file.
+    /// If the data is no such archive, is truncated, or unpacks to more than 2 GiB or too many files; the error has the
+    /// position in the file.
     pub fn read(file: &mut dyn BufRead, holds: fn(&[u8]) -> bool) -> io::Result<InitrdFiles> {
         let mut initrd = InitrdFiles::default();
-        let mut names = Names::new();
-        archives::read(file, LIMITS, &mut |entry, content| initrd.add(entry, content, &mut names, holds))
+        let mut shared = Shared::new();
+        archives::read(file, LIMITS, &mut |entry, content| initrd.add(entry, content, &mut shared, holds))
             .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))?;
         Ok(initrd)
     }
@@ -106,7 +110,7 @@ impl InitrdFiles {
         &mut self,
         entry: &InitrdEntry,
         content: &mut dyn Read,
-        names: &mut Names,
+        shared: &mut Shared,
         holds: fn(&[u8]) -> bool,
     ) -> io::Result<()> {
         let path = plain(&entry.name).to_owned();
@@ -114,27 +118,31 @@ impl InitrdFiles {
             return Ok(());
         }
         let kind = entry.mode & KIND;
+        let most = match kind {
+            FILE => KEPT,
+            LINK => TARGET,
+            _ => 0,
+        };
         let mut bytes = Vec::new();
-        if kind == FILE || kind == LINK {
-            content.read_to_end(&mut bytes)?;
+        content.take(most + 1).read_to_end(&mut bytes)?;
+        let is_larger = bytes.len() as u64 > most;
+        if is_larger && kind == LINK {
+            return Ok(());
         }
         let has_content = !bytes.is_empty();
-        if kind == FILE && !holds(&bytes) {
+        if is_larger || kind == FILE && !holds(&bytes) {
             bytes = Vec::new();
         }
-        let node = Node { mode: entry.mode, content: self.contents.len() };
-        self.contents.push(bytes);
-        if kind == FILE && entry.links > 1 {
-            let names = names.entry((entry.archive, entry.file)).or_default();
-            names.push(path.clone());
-            if has_content {
-                self.nodes.extend(names.iter().map(|name| (name.clone(), node)));
-            } else if let Some(known) = names.first().and_then(|name| self.nodes.get(name)).copied() {
-                self.nodes.insert(path, known);
-                return Ok(());
-            }
+        let next = self.contents.len();
+        let is_shared = kind == FILE && entry.links > 1;
+        let index = if is_shared { *shared.entry((entry.archive, entry.file)).or_insert(next) } else { next };
+        match self.contents.get_mut(index) {
+            // One name of several has the content.
+            Some(known) if has_content => *known = bytes,
+            Some(_) => {}
+            None => self.contents.push(bytes),
         }
-        self.nodes.insert(path, node);
+        self.nodes.insert(path, Node { mode: entry.mode, content: index });
         Ok(())
     }
 }
@@ -226,6 +234,28 @@ pub(crate) mod tests {
         let mut two = archive(&[("a", FILE, (9, 2), b"one"), ("b", FILE, (9, 2), b"")]);
         two.extend(archive(&[("c", FILE, (9, 2), b"")]));
         assert_eq!(read(two).unwrap().file("c").unwrap().0, b"");
+    }
+
+    #[test]
+    fn a_hostile_initrd_costs_neither_memory_nor_time() {
+        // The kernel makes no link with such a target; its words would fill the memory.
+        let long = "a/".repeat(2_100);
+        let fitting = format!("{}x", "./".repeat(2_000));
+        let links = archive(&[
+            ("long", LINK, (1, 1), long.as_bytes()),
+            ("fitting", LINK, (2, 1), fitting.as_bytes()),
+            ("x", FILE, (3, 1), b"file"),
+        ]);
+        let initrd = read(links).unwrap();
+        assert!(!initrd.has("long"));
+        assert_eq!(initrd.file("fitting").unwrap().0, b"file");
+        // Each of many names of one file brings content: the work grows with their number, not with its square.
+        let names: Vec<String> = (0..50_000).map(|number| number.to_string()).collect();
+        let entries: Vec<Made<'_>> = names.iter().map(|name| (name.as_str(), FILE, (9, 2), b"c".as_slice())).collect();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let bytes = archive(&entries);
+        std::thread::spawn(move || sender.send(read(bytes).unwrap().contents.len()));
+        assert_eq!(receiver.recv_timeout(std::time::Duration::from_secs(60)), Ok(1));
     }
 
     #[test]

@@ -105,3 +105,16 @@ fn parse_time_grows_linearly_with_the_text() {
         assert!(fourfold < 10.0 * once + 0.05, "{kind}: {once} s, then {fourfold} s");
     }
 }
+
+/// libyaml's own limit is on the number of aliases, and not on what they copy.
+#[test]
+fn aliases_of_a_long_text_are_refused_before_they_fill_the_memory() {
+    let bomb = format!("a: &a {}\nb: [{}x]\n", "x".repeat(100_000), "*a, ".repeat(10_000));
+    assert_eq!(rule(&bomb), "alias");
+    let why = out_of_bounds(&bomb).expect("too much");
+    assert!(why.contains("aliases"), "{why}");
+    assert_eq!(out_of_bounds("a: &a x\nb: *a\nc: '0 */6 * * *'\n"), None);
+    for text in ["a: 'b & c * d'\n", "a: [b, {c: d}, e: {}, \"\\L\\L\\L\\L\"]\n", "{a, b, c, ? , ? }\n", "a:\nb:\n"] {
+        assert!(!agree::expands(text), "{text}");
+    }
+}

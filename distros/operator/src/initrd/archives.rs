@@ -8,6 +8,10 @@ use std::io::{self, BufRead, BufReader, Read};
 
 /// Maximum length of a path in bytes, as the kernel's `PATH_MAX`.
 const NAME: usize = 4096;
+/// Maximum average length of paths in bytes, per permitted entry, because readers may keep all of them.
+const NAMES: u64 = 256;
+/// Maximum number of archives or pieces of compressed data; each costs a decoder. Ordinary initrds have two or three.
+const PIECES: usize = 1_000;
 /// Memory limit for xz's dictionary, in bytes.
 const DICTIONARY: u64 = 128 << 20;
 
@@ -70,7 +74,8 @@ pub enum InitrdErrorKind {
 /// limits.
 pub fn read(file: &mut dyn BufRead, limits: InitrdLimits, visit: EntryVisitor<'_>) -> Result<usize, InitrdError> {
     let mut whole = Counted { from: file, at: 0 };
-    let mut walk = Walk { limits, remaining: limits, archive: 0, visit };
+    let names = (limits.entries as u64).saturating_mul(NAMES);
+    let mut walk = Walk { limits, remaining: limits, names, archive: 0, visit };
     let mut count = 0;
     loop {
         let wrong = |at: u64| move |cause: InitrdErrorKind| InitrdError { at, cause };
@@ -79,6 +84,9 @@ pub fn read(file: &mut dyn BufRead, limits: InitrdLimits, visit: EntryVisitor<'_
             return Ok(count);
         }
         let at = whole.at;
+        if count == PIECES {
+            return Err(wrong(at)(io::Error::other(format!("it has more than {PIECES} archives")).into()));
+        }
         read_piece(&mut whole, &mut walk).map_err(wrong(at))?;
         walk.archive += 1;
         count += 1;
@@ -152,7 +160,7 @@ fn read_archive<R: BufRead>(from: &mut Counted<R>, ends: Ends, walk: &mut Walk<'
             walk.archive += 1;
             continue;
         }
-        walk.take_entry()?;
+        walk.take_entry(length as u64)?;
         let file = [field(7)?, field(8)?, field(0)?];
         let entry = InitrdEntry { name, mode, links: field(4)?, file, archive: walk.archive };
         let mut content = Read::take(&mut *from, size);
@@ -192,6 +200,8 @@ struct Walk<'v> {
     limits: InitrdLimits,
     /// The remaining limits.
     remaining: InitrdLimits,
+    /// The remaining bytes of paths.
+    names: u64,
     archive: usize,
     visit: EntryVisitor<'v>,
 }
@@ -203,7 +213,9 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn take_entry(&mut self) -> io::Result<()> {
+    fn take_entry(&mut self, name: u64) -> io::Result<()> {
+        let names = self.names.checked_sub(name);
+        self.names = names.ok_or_else(|| io::Error::other("its paths are longer than those of any initrd"))?;
         let remaining = self.remaining.entries.checked_sub(1);
         let most = self.limits.entries;
         self.remaining.entries = remaining.ok_or_else(|| io::Error::other(format!("it has more than {most} files")))?;

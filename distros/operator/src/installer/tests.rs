@@ -90,6 +90,25 @@ fn untested_installers_have_exactly_these_commands() {
 }
 
 #[test]
+fn only_an_installation_into_the_running_system_outlives_this_process() {
+    let (_dir, root) = root(&[]);
+    let request = InstallRequest { packages: vec!["qemu".parse().unwrap()], ..InstallRequest::default() };
+    for (place, outlives) in [(InstallerLocation::Here, true), (InstallerLocation::Nowhere, false)] {
+        let (installer, program) = (Installer::Apt, "/usr/bin/apt-get".into());
+        let chosen = InstallerChoice { installer, program, place, own_settings: OnceLock::new() };
+        let steps = chosen.steps(&root, &request, true).unwrap();
+        assert!(!steps.is_empty() && steps.iter().all(|step| step.outlives == outlives), "{place:?}");
+    }
+    let chosen = InstallerChoice {
+        installer: Installer::Apt,
+        program: "/usr/bin/apt-get".into(),
+        place: InstallerLocation::Inside,
+        own_settings: OnceLock::new(),
+    };
+    assert!(!chosen.invocation(&root, &[]).outlives);
+}
+
+#[test]
 fn a_conflict_names_its_packages() {
     use Installer::{Apt, Dnf, Pacman, Zypper};
     for (installer, code, stdout, stderr, named) in [

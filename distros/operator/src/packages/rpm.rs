@@ -1,7 +1,7 @@
 //! RPM's database, read by this machine's `rpm`.
 //!
-//! The rpm of another root is never run. This machine's reads a copy of the database: as nobody, in its own namespaces,
-//! with its own macros, so that only the database comes from the root.
+//! The rpm of another root is never run. This machine's reads a copy of the database: as a user of its own, in its own
+//! namespaces, with its own macros, so that only the database comes from the root.
 //!
 //! Queries and output format are those of rpm 4.18 of Debian 12, which runs in the tests of the installers.
 
@@ -9,7 +9,7 @@ mod copied;
 mod ndb;
 
 use super::{Answers, Installed, QueryError, names_of_all};
-use crate::process::{Confinement, Invocation, ProcessOutput};
+use crate::process::{Invocation, ProcessOutput};
 use copied::CopiedDatabase;
 use model::package::{NativeName, NotANativeName, NotAPackageVersion, Package, PackageVersion};
 use root::{Root, RootError};
@@ -138,10 +138,8 @@ impl RpmDatabase {
         }
         all.extend(arguments);
         let mut invocation = Invocation::new(&self.rpm, &all);
-        if self.copy.is_some() {
-            // No macros from a home directory.
-            invocation.env.push(("HOME".to_owned(), "/nonexistent".to_owned()));
-            invocation.confinement = Confinement::Reader;
+        if let Some(copy) = &self.copy {
+            copy.confine(&mut invocation);
         }
         let finished = invocation.run(WITHIN, None)?;
         // `is not installed` is an answer, not an error. So is the message about a file that no package owns: rpm then

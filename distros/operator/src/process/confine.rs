@@ -9,9 +9,38 @@ use rustix::process::{Gid, Resource, Rlimit, Uid};
 use rustix::thread::UnshareFlags;
 use std::fs::File;
 use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Address space limit of a confined program, in bytes: far more than any database or version needs.
 const MEMORY: u64 = 4 << 30;
+
+/// The first user of readers: after those of packages' scripts ([`super::sandbox`]), and before those that old programs
+/// take for negative numbers.
+pub(super) const READERS: u32 = 2_000_065_536;
+/// Number of readers of a process that have different users.
+const OF_A_PROCESS: u32 = 16;
+/// Highest number of process ids that Linux can have.
+const PROCESSES: u32 = 0x40_0000;
+
+/// Returns a user, and group, that nothing else on the machine uses: another process of the reader's user could change
+/// what it reads, or its answer.
+///
+/// It is nobody in a user namespace that has no such user, as in a rootless container.
+pub(crate) fn new_reader() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed) % OF_A_PROCESS;
+    let reader = READERS + std::process::id() % PROCESSES * OF_A_PROCESS + number;
+    let has = |map| std::fs::read_to_string(map).is_ok_and(|map| is_mapped(&map, reader));
+    if ["/proc/self/uid_map", "/proc/self/gid_map"].into_iter().all(has) { reader } else { NOBODY }
+}
+
+/// Checks whether a user namespace has an id, by its map: lines of the first id, the outer one, and their number.
+fn is_mapped(map: &str, id: u32) -> bool {
+    map.lines().any(|line| {
+        let numbers: Vec<u64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+        matches!(numbers[..], [first, _, count] if (first..first.saturating_add(count)).contains(&u64::from(id)))
+    })
+}
 
 /// Puts all later children of this thread into a new process namespace.
 pub(super) fn processes(confinement: Confinement) -> io::Result<()> {
@@ -21,8 +50,9 @@ pub(super) fn processes(confinement: Confinement) -> io::Result<()> {
     Ok(ignore_missing_permission(confinement, unshare(UnshareFlags::NEWPID))?)
 }
 
-/// Applies the other restrictions to this process. Runs between fork and exec, so it only makes system calls.
-pub(super) fn this_process(confinement: Confinement, filter: &Filter) -> io::Result<()> {
+/// Applies the other restrictions to this process, which becomes this user. Runs between fork and exec, so it only
+/// makes system calls.
+pub(super) fn this_process(confinement: Confinement, user: u32, filter: &Filter) -> io::Result<()> {
     if confinement == Confinement::Free {
         return Ok(());
     }
@@ -37,7 +67,7 @@ pub(super) fn this_process(confinement: Confinement, filter: &Filter) -> io::Res
     if confinement == Confinement::Stranger || rustix::process::geteuid().is_root() {
         let apart = UnshareFlags::NEWNS | UnshareFlags::NEWNET | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
         ignore_missing_permission(confinement, unshare(apart))?;
-        let (user, group) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
+        let (user, group) = (Uid::from_raw(user), Gid::from_raw(user));
         ignore_missing_permission(confinement, rustix::thread::set_thread_groups(&[]))?;
         // A caller who may not make namespaces, as in a container, can still change the user: root never parses foreign
         // input.
@@ -54,16 +84,17 @@ pub(super) fn this_process(confinement: Confinement, filter: &Filter) -> io::Res
 /// Gives an open file or directory to the user that a [`Confinement::Reader`] runs as, so that only this user can read
 /// it.
 ///
-/// By its descriptor, because a path in a directory of that user may be a link by now. If the file may not be given away, the reader does not run as nobody either.
+/// By its descriptor, because a path in a directory of that user may be a link by now. If the file may not be given
+/// away, the reader does not run as that user either.
 ///
 /// # Errors
 ///
 /// The error of the operating system.
-pub(crate) fn give_to_reader(file: &File) -> io::Result<()> {
+pub(crate) fn give_to_reader(file: &File, reader: u32) -> io::Result<()> {
     if !rustix::process::geteuid().is_root() {
         return Ok(());
     }
-    match std::os::unix::fs::fchown(file, Some(NOBODY), Some(NOBODY)) {
+    match std::os::unix::fs::fchown(file, Some(reader), Some(reader)) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
         given => given,
     }
@@ -102,5 +133,31 @@ fn ignore_missing_permission(confinement: Confinement, result: Result<(), Errno>
     match result {
         Err(Errno::PERM) if confinement == Confinement::Reader => Ok(()),
         result => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readers_have_users_of_their_own_where_the_namespace_has_them() {
+        let whole = "         0          0 4294967295\n";
+        let rootless = "         0       1000          1\n         1     100000      65536\n";
+        for (map, id, expected) in [
+            (whole, READERS, true),
+            (whole, NOBODY, true),
+            (rootless, READERS, false),
+            (rootless, NOBODY, true),
+            ("", 0, false),
+        ] {
+            assert_eq!(is_mapped(map, id), expected, "{map} {id}");
+        }
+        // systemd's list has another range there, the last before 2^31.
+        const { assert!(READERS + PROCESSES * OF_A_PROCESS <= 2_147_352_576) }
+        if is_mapped(&std::fs::read_to_string("/proc/self/uid_map").unwrap(), READERS) {
+            assert_ne!(new_reader(), new_reader());
+            assert!(new_reader() >= READERS);
+        }
     }
 }

@@ -6,6 +6,7 @@ use super::write::{STAGED, fill};
 use super::{FileContents, PinnedPath};
 use crate::attributes::Attributes;
 use crate::error::RootError;
+use crate::read::MAX_CONFIGURATION;
 use rustix::fs::{FallocateFlags, Mode, OFlags, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use std::fs::File;
@@ -85,7 +86,12 @@ impl PinnedPath {
 
 /// Overwrites a file's content, or restores the old content if that fails and there is space.
 fn overwrite(file: &File, bytes: &[u8]) -> io::Result<()> {
-    let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+    let length = file.metadata()?.len();
+    // A sparse file may claim any length.
+    if length > MAX_CONFIGURATION {
+        return Err(io::Error::other(format!("it has more than {MAX_CONFIGURATION} bytes")));
+    }
+    let length = usize::try_from(length).map_err(io::Error::other)?;
     let mut old = vec![0; length];
     file.read_exact_at(&mut old, 0)?;
     let write_whole = |bytes: &[u8]| file.write_all_at(bytes, 0).and_then(|()| file.set_len(bytes.len() as u64));
@@ -131,6 +137,21 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_file_of_any_length_is_not_read_into_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        File::create(&path).unwrap().set_len(1 << 40).unwrap();
+        std::fs::hard_link(&path, dir.path().join("other")).unwrap();
+        let pinned = Root::new(dir.path()).unwrap().pin(Path::new("/f")).unwrap().unwrap();
+        let error = pinned.write(b"new", None).unwrap_err();
+        assert!(
+            matches!(&error, RootError::Write { source, .. } if source.to_string().contains("more than")),
+            "{error}"
+        );
+        assert_eq!(path.metadata().unwrap().len(), 1 << 40);
     }
 
     #[test]

@@ -20,6 +20,13 @@ pub(super) struct Limit {
     line: &'static str,
 }
 
+/// Largest number of processes and threads in a container, so that a fork bomb of a package does not take this
+/// machine's process ids, of which there may be only 32,768.
+///
+/// Two guests with virtiofsd in each of 8 slots have at most some 6,000 threads: 64 of QEMU's pool for disks, 64 of
+/// virtiofsd's, and one for each of 256 CPUs. What was measured is far less, 32 for two emulated guests.
+pub(crate) const PROCESSES: i64 = 8_192;
+
 /// No limit.
 pub(super) const UNLIMITED: i64 = -1;
 
@@ -42,6 +49,12 @@ pub(super) fn without_refused(requested: &[Limit], complaint: &str) -> Option<Ve
     }
     let granted: Vec<Limit> = requested.iter().copied().filter(|limit| !limit.is_named_in(complaint)).collect();
     Some(if granted.len() < requested.len() { granted } else { Vec::new() })
+}
+
+/// Checks whether an error is about the limit of processes: runc names the file `pids.max`, crun the controller `pids`.
+/// Docker itself only warns if the kernel has no such controller.
+pub(crate) fn is_about_processes(complaint: &str) -> bool {
+    complaint.contains("pids")
 }
 
 /// Describes the limits that were not granted in one line; `has` is `/proc/PID/limits` of a process of the container.
@@ -90,6 +103,21 @@ mod tests {
     const RUNC: &str = "failed to start a container: OCI runtime create failed: runc create failed: unable to start container \
                         process: error during container init: error setting rlimits for ready process: error setting \
                         rlimit type 7: operation not permitted";
+
+    #[test]
+    fn an_engine_that_cannot_limit_processes_is_recognized() {
+        // Control groups of version 1 (runc 1.1) and 2 (runc 1.1, crun 1).
+        for complaint in [
+            "runc create failed: unable to start container process: error setting cgroup config for procHooks process: \
+             failed to write \"8192\": write /sys/fs/cgroup/pids/docker/0123/pids.max: permission denied",
+            "runc create failed: unable to start container process: unable to apply cgroup configuration: cannot set \
+             pids limit: container could not join or create cgroup",
+            "crun: the requested cgroup controller `pids` is not available: OCI runtime error",
+        ] {
+            assert!(is_about_processes(complaint), "{complaint}");
+        }
+        assert!(!is_about_processes(RUNC) && !is_about_processes("no such image"));
+    }
 
     #[test]
     fn limits_that_the_engine_refuses_are_not_requested_again() {

@@ -6,6 +6,7 @@
 //!
 //! | part | implementation | reason |
 //! |---|---|---|
+//! | file | a copy in the folder of the task, which is verified after it was made | its owner could change it after the verification |
 //! | header | checked here, before QEMU: version, no backing file, no data file elsewhere, no encryption, all tables within the file | QEMU would open the files that the header names, and reads zeros where a file was cut short |
 //! | QEMU | `driver: qcow2`, `backing: null`, read-only, by descriptor, under its own seccomp filter without `spawn` | QEMU probes no format, and opens exactly the file that was checked |
 //! | guest | the pinned release's kernel, the harness's agent as init, two disks, no network | the same guest as the one that tries KVM, with ext4, xfs and btrfs; it ends when the archive is written |
@@ -141,8 +142,8 @@ impl CloudImage {
                 if !place.is_file() {
                     return Err(CloudError::NoFile { place: source.place });
                 }
-                let (path, sha256) = source.open(place, &cancel)?;
-                qcow2::open(&path)?;
+                let sha256 = source.sha256_in_place(&cancel)?;
+                qcow2::open(place)?;
                 Checksum::Sha256(sha256)
             }
         };
@@ -180,7 +181,8 @@ impl CloudImage {
         (task.tell)(&format!("fetching and verifying {}", self.source.name()));
         // The file may have been replaced since [`CloudImage::open`] checked it.
         let source = ExternalFile { checksum: Some(self.checksum.clone()), ..self.source.clone() };
-        let (path, sha256) = source.open(&task.folder.join("image"), &self.cancel)?;
+        let path = task.folder.join("image");
+        let sha256 = source.bring(&path, &self.cancel)?;
         let image = qcow2::open(&path)?;
         (task.tell)("preparing the QEMU that reads the image");
         let outer = self.pinned.get()?;
@@ -205,9 +207,7 @@ impl CloudImage {
             return Err(CloudError::TooMuch { bytes });
         }
         copy.set_len(bytes).map_err(failed("cutting", &tar))?;
-        if source.is_address() {
-            std::fs::remove_file(&path).map_err(failed("removing", &path))?;
-        }
+        std::fs::remove_file(&path).map_err(failed("removing", &path))?;
         Ok(ReadBase { content: BaseContent::Tree(tar), sha256 })
     }
 }

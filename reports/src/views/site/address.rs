@@ -78,12 +78,16 @@ pub(super) fn part(path: &str, number: usize) -> String {
     }
 }
 
-/// Returns the relative path from one page to another.
+/// Returns the relative path from one page to another, or to a file whose name is a stranger's: a browser must not take
+/// its beginning for a scheme (`javascript:`) or another host (`//host`).
 pub(super) fn relative(from: &str, to: &str) -> String {
     let folders = from.matches('/').count();
     let shared = from.split('/').zip(to.split('/')).take(folders).take_while(|(one, other)| one == other).count();
     let rest = to.splitn(shared + 1, '/').last().unwrap_or(to);
-    format!("{}{rest}", "../".repeat(folders - shared))
+    let first = rest.split('/').next().unwrap_or_default();
+    let is_plain = !first.is_empty() && first.chars().all(|c| c.is_ascii_alphanumeric() || "._-+~".contains(c));
+    let ways = if folders == shared && !is_plain { "./".to_owned() } else { "../".repeat(folders - shared) };
+    format!("{ways}{rest}")
 }
 
 /// Returns the anchor of a capability on a cell's page, of a profile's row in a matrix, and so on: words joined by
@@ -137,6 +141,25 @@ mod tests {
 
     fn id(distro: &str, release: &str) -> CellId {
         CellId { distro: distro.parse().unwrap(), ..crate::sample::cell(release) }
+    }
+
+    #[test]
+    fn a_relative_path_names_no_scheme_and_no_host() {
+        let from = "pages/cell/debian-13-x86_64-container.html";
+        for (to, expected) in [
+            ("pages/cell/a~1.html", "a~1.html"),
+            ("pages/test/a.html", "../test/a.html"),
+            ("13/1/serial.log", "../../13/1/serial.log"),
+            ("pages/cell/javascript:alert(1)", "./javascript:alert(1)"),
+            ("pages/cell/ data:text/html,x", "./ data:text/html,x"),
+            ("pages/cell///host.example/x", ".///host.example/x"),
+            (r"pages/cell/\\host.example", r"./\\host.example"),
+            ("javascript:alert(1)", "../../javascript:alert(1)"),
+        ] {
+            assert_eq!(relative(from, to), expected, "{to}");
+        }
+        assert_eq!(relative("index.html", "javascript:alert(1)"), "./javascript:alert(1)");
+        assert_eq!(relative("index.html", "index.html"), "index.html");
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! A copy of another root's database, in a format that this machine's rpm supports.
 //!
-//! rpm reads the copy as nobody, and every process of that user can change what is nobody's. So root writes all files
+//! rpm reads each copy as a user of its own, because every process of that user can change the copy, and so the answer;
+//! where there is no such user, as nobody. The rpm of a hostile database may be taken over: so root writes all files
 //! while their directory is its own, gives that directory away last, and writes nothing into it afterwards. The
 //! directory around it stays root's, so that nobody else can put another one in the copy's place.
 
 use super::{folder, ndb};
 use crate::packages::{MAX_BYTES, QueryError};
-use crate::process::{Confinement, Invocation, give_to_reader};
+use crate::process::{Confinement, Invocation, give_to_reader, new_reader};
 use root::{Root, RootError};
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
@@ -22,6 +23,8 @@ const HEADERS: &str = "headers";
 #[derive(Debug)]
 pub(super) struct CopiedDatabase {
     around: tempfile::TempDir,
+    /// The user whose files these are.
+    reader: u32,
 }
 
 impl CopiedDatabase {
@@ -33,7 +36,7 @@ impl CopiedDatabase {
     pub(super) fn of(root: &Root) -> Result<CopiedDatabase, QueryError> {
         let made = tempfile::Builder::new().prefix("kata-osinfo-").tempdir();
         let around = made.map_err(|source| RootError::Read { path: std::env::temp_dir(), source })?;
-        let copy = CopiedDatabase { around };
+        let copy = CopiedDatabase { around, reader: new_reader() };
         let database = copy.folder();
         let failed = |source: io::Error| RootError::Read { path: database.clone(), source };
         DirBuilder::new().mode(0o700).create(&database).map_err(failed)?;
@@ -41,11 +44,11 @@ impl CopiedDatabase {
         if let Some(from) = folder(root)? {
             headers = header_list(root, &from)?;
             if headers.is_none() {
-                copy_files(root, &from, &database)?;
+                copy_files(root, &from, &database, copy.reader)?;
             }
         }
         let give_away = || {
-            give_to_reader(&File::open(&database)?)?;
+            give_to_reader(&File::open(&database)?, copy.reader)?;
             // The reader goes through this directory, but neither lists nor changes it.
             std::fs::set_permissions(copy.around.path(), Permissions::from_mode(0o711))
         };
@@ -53,7 +56,7 @@ impl CopiedDatabase {
         if let Some(headers) = headers {
             let list = copy.around.path().join(HEADERS);
             new_file(&list).and_then(|mut file| file.write_all(&headers)).map_err(failed)?;
-            import(root, &database, list)?;
+            copy.import(root, list)?;
         }
         Ok(copy)
     }
@@ -61,6 +64,29 @@ impl CopiedDatabase {
     /// Returns the directory of the copy.
     pub(super) fn folder(&self) -> PathBuf {
         self.around.path().join(DATABASE)
+    }
+
+    /// Confines a program of this machine that reads the copy.
+    pub(super) fn confine(&self, invocation: &mut Invocation) {
+        // No macros from a home directory.
+        invocation.env.push(("HOME".to_owned(), "/nonexistent".to_owned()));
+        invocation.confinement = Confinement::Reader;
+        invocation.user = self.reader;
+    }
+
+    /// Makes this machine's rpm build the database from a list of headers.
+    fn import(&self, root: &Root, headers: PathBuf) -> Result<(), QueryError> {
+        let none = || QueryError::NoRpm(root.path().to_owned());
+        let rpmdb = Root::default().which("rpmdb")?.ok_or_else(none)?;
+        let folder = self.folder().display().to_string();
+        let mut invocation = Invocation::new(&rpmdb, &["--dbpath", &folder, "--importdb"]);
+        invocation.input = Some(headers);
+        self.confine(&mut invocation);
+        let finished = invocation.run(super::WITHIN, None)?;
+        match finished.is_ok() {
+            true => Ok(()),
+            false => Err(QueryError::Refused { path: root.path().to_owned(), message: finished.last_words() }),
+        }
     }
 
     /// Copies the files of the database to a directory of this machine.
@@ -84,7 +110,7 @@ fn header_list(root: &Root, from: &Path) -> Result<Option<Vec<u8>>, QueryError> 
 }
 
 /// Copies the files of a root's database to a directory that is still the caller's.
-fn copy_files(root: &Root, from: &Path, to: &Path) -> Result<(), QueryError> {
+fn copy_files(root: &Root, from: &Path, to: &Path, reader: u32) -> Result<(), QueryError> {
     let mut remaining = MAX_BYTES;
     for name in root.list(from)? {
         let path = from.join(&name);
@@ -97,7 +123,7 @@ fn copy_files(root: &Root, from: &Path, to: &Path) -> Result<(), QueryError> {
         let put = || {
             let mut file = new_file(&copy)?;
             file.write_all(&bytes)?;
-            give_to_reader(&file)
+            give_to_reader(&file, reader)
         };
         put().map_err(|source| RootError::Read { path: copy.clone(), source })?;
     }
@@ -113,21 +139,6 @@ fn new_file(path: &Path) -> io::Result<File> {
 /// files.
 fn is_temporary(name: &str) -> bool {
     name.starts_with('.') || name.starts_with("__db.") || name.ends_with("-shm")
-}
-
-/// Makes this machine's rpm build a database in a directory from a list of headers.
-fn import(root: &Root, folder: &Path, headers: PathBuf) -> Result<(), QueryError> {
-    let none = || QueryError::NoRpm(root.path().to_owned());
-    let rpmdb = Root::default().which("rpmdb")?.ok_or_else(none)?;
-    let mut invocation = Invocation::new(&rpmdb, &["--dbpath", &folder.display().to_string(), "--importdb"]);
-    invocation.input = Some(headers);
-    invocation.env.push(("HOME".to_owned(), "/nonexistent".to_owned()));
-    invocation.confinement = Confinement::Reader;
-    let finished = invocation.run(super::WITHIN, None)?;
-    match finished.is_ok() {
-        true => Ok(()),
-        false => Err(QueryError::Refused { path: root.path().to_owned(), message: finished.last_words() }),
-    }
 }
 
 /// Copies files of a directory in which nobody may have put links: none is followed, and a file that also has another
@@ -173,7 +184,7 @@ mod tests {
         let before = theirs.metadata().unwrap();
         for planted in [theirs.clone(), dir.path().join("new")] {
             symlink(&planted, folder.join("Packages")).unwrap();
-            let refused = copy_files(&root(dir.path()), Path::new("/var/lib/rpm"), &folder).unwrap_err();
+            let refused = copy_files(&root(dir.path()), Path::new("/var/lib/rpm"), &folder, new_reader()).unwrap_err();
             assert!(matches!(refused, QueryError::Read(_)), "{refused}");
             std::fs::remove_file(folder.join("Packages")).unwrap();
         }
@@ -207,15 +218,21 @@ mod tests {
 
     #[test]
     #[cfg_attr(lacks = "mounting", ignore = "needs root that may make namespaces")]
-    fn only_the_copy_itself_is_nobodys() {
+    fn only_the_copy_itself_is_its_readers_and_no_other_process_has_that_user() {
         let dir = tempfile::tempdir().unwrap();
         let copy = CopiedDatabase::of(&root(dir.path())).unwrap();
+        let other = CopiedDatabase::of(&root(dir.path())).unwrap();
+        assert!(copy.reader != other.reader && copy.reader > 65_534 && other.reader > 65_534);
+        let mut invocation = Invocation::new(Path::new("/bin/sh"), &["-c", "id -u; id -g"]);
+        copy.confine(&mut invocation);
+        let ran = invocation.run(super::super::WITHIN, None).unwrap();
+        assert_eq!(ran.stdout, format!("{0}\n{0}\n", copy.reader), "{ran:?}");
         let owner_and_mode = |path: &Path| {
             let meta = path.metadata().unwrap();
             (meta.uid(), meta.mode() & 0o777)
         };
         assert_eq!(owner_and_mode(copy.around.path()), (0, 0o711));
-        assert_eq!(owner_and_mode(&copy.folder()), (65534, 0o700));
-        assert_eq!(owner_and_mode(&copy.folder().join("Packages")), (65534, 0o600));
+        assert_eq!(owner_and_mode(&copy.folder()), (copy.reader, 0o700));
+        assert_eq!(owner_and_mode(&copy.folder().join("Packages")), (copy.reader, 0o600));
     }
 }

@@ -17,6 +17,9 @@ pub(super) const FIRST: u32 = 2_000_000_000;
 /// Number of ids: all that a release's packages can use, including `nobody`.
 const COUNT: u32 = 65_536;
 
+// The users of readers follow.
+const _: () = assert!(FIRST + COUNT <= crate::process::confine::READERS);
+
 /// Flags of a mount, from linux/mount.h.
 pub(crate) const READ_ONLY: u64 = 0x01;
 pub(crate) const NO_DEVICES: u64 = 0x04;
